@@ -172,6 +172,7 @@ const (
 	EventWithheld        EventKind = "withheld"   // entries that a member says it has and does not give
 	EventCramped         EventKind = "cramped"    // too little room on the disks of a majority
 	EventRoom            EventKind = "room"       // enough again
+	EventSlow            EventKind = "slow"       // a leader hands over to a voter that is clearly faster
 	EventUnreadable      EventKind = "unreadable" // a place of the own log
 	EventReadable        EventKind = "readable"   // again
 	EventLevel           EventKind = "level"      // the format level rose, or what it waits for

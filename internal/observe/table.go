@@ -47,6 +47,7 @@ var Events = []Event{
 	{protocol.EventWithheld, info, Withheld},
 	{protocol.EventCramped, warns, Cramped},
 	{protocol.EventRoom, info, None},
+	{protocol.EventSlow, warns, Slow},
 	{protocol.EventUnreadable, warns, Unreadable},
 	{protocol.EventReadable, info, None},
 	{protocol.EventLevel, info, None},
@@ -79,6 +80,7 @@ const (
 	Forged
 	Withheld
 	Cramped
+	Slow
 	Unreadable
 	DatagramsLost
 	LogLost
@@ -118,6 +120,7 @@ var Counters = []Row{
 	{Forged, "forged", "times that the log has warned of signatures that were missing or false"},
 	{Withheld, "withheld", "times that a member said it had entries, and did not give them"},
 	{Cramped, "cramped", "times that the disks of a majority had too little room for writes"},
+	{Slow, "slow", "times that this member, a leader, handed over because others were clearly faster"},
 	{Unreadable, "unreadable", "places of this member's log that could not be read"},
 	{DatagramsLost, "datagrams_lost", "times that the log has warned of members to which datagrams (UDP) do not get through while streams do"},
 	{LogLost, "log_lost", "lines of this member's log that were lost, because whoever writes it was slow or failed"},

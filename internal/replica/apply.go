@@ -2,6 +2,7 @@ package replica
 
 import (
 	"slices"
+	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
@@ -46,6 +47,7 @@ func (a *applying) tellFit(now protocol.Instant) {
 type flight struct {
 	entries   []protocol.Entry
 	installed protocol.Index
+	since     protocol.Instant
 }
 
 // last returns the index that is applied when it has landed.
@@ -56,6 +58,14 @@ func (f *flight) last() protocol.Index {
 	return f.entries[len(f.entries)-1].Index
 }
 
+// underWay is how long the oldest batch of entries has been with the state machine; 0: none is.
+func (a *applying) underWay(now protocol.Instant) time.Duration {
+	if len(a.flights) == 0 || a.flights[0].installed != 0 {
+		return 0
+	}
+	return now.Sub(a.flights[0].since)
+}
+
 // isInstalling reports whether the state of an installed checkpoint is still to take the
 // place of the one in force.
 func (a *applying) isInstalling() bool {
@@ -63,7 +73,7 @@ func (a *applying) isInstalling() bool {
 }
 
 // dispatch gives committed entries to the state machine.
-func (a *applying) dispatch() {
+func (a *applying) dispatch(now protocol.Instant) {
 	if !a.standing.may(mayApply) {
 		return // what comes next is not in the log
 	}
@@ -79,11 +89,11 @@ func (a *applying) dispatch() {
 			return
 		}
 		last := a.log.tail.fit(first, min(upTo, first+protocol.AppendEntriesMax-1), applyBytesMax)
-		a.dispatchRun(a.log.tail.slice(first, last))
+		a.dispatchRun(now, a.log.tail.slice(first, last))
 	}
 }
 
-func (a *applying) dispatchRun(entries []protocol.Entry) {
+func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 	entries = cut(entries)
 	if entries[0].Index != a.log.handed+1 {
 		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.log.handed)
@@ -95,7 +105,7 @@ func (a *applying) dispatchRun(entries []protocol.Entry) {
 	if upTo := a.formats.appliesTo(); a.log.handed > upTo {
 		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
-	a.flights = append(a.flights, flight{entries: entries})
+	a.flights = append(a.flights, flight{entries: entries, since: now})
 	a.out.Apply = append(a.out.Apply, Apply{
 		Entries: entries, Take: a.take(entries),
 		Epoch: a.standing.answering(), expected: a.asked.expected(entries[0].Index, a.log.handed),
@@ -161,6 +171,9 @@ func (r *Replica) CannotApply(now protocol.Instant, why error) {
 // Applied says that the state machine has taken the oldest batch.
 func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	f := r.apply.landed(done.Last)
+	if f.installed == 0 {
+		r.transferees.slow.tempo.applies.add(now.Sub(f.since))
+	}
 	r.sessions.deadline = done.NextDeadline
 	switch {
 	case f.installed != 0:

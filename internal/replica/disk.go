@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"time"
+
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -28,6 +30,21 @@ type queued struct {
 	write protocol.Write // without entries if one of the following is set
 	drop  protocol.Index // give up the head below it
 	reset *storage.Begin // begin anew after it
+	since protocol.Instant
+	// waited says that it found no room, or goes ahead of what has found none: what it took
+	// says nothing of how slow the disk is.
+	waited bool
+}
+
+// measured reports whether what it takes says what a write takes.
+func (q *queued) measured() bool { return q.write.Sync && q.reset == nil && !q.waited }
+
+// underWay is how long the write has taken that has not come back; 0: none has not.
+func (d *disk) underWay(now protocol.Instant) time.Duration {
+	if q := d.flying; q != nil && q.measured() {
+		return now.Sub(q.since)
+	}
+	return 0
 }
 
 // change follows a change of the log in memory. Writes that have not begun lose
@@ -95,7 +112,7 @@ func (d *disk) vote(out *outbox, a *protocol.Ahead) {
 	invariant.Check(d.ahead == nil, "two votes ahead of what waits")
 	d.next++
 	w := protocol.Write{ID: a.ID, State: protocol.HardState{Term: a.Term, Vote: a.Vote}, First: 1, Sync: true}
-	d.ahead = &queued{id: d.next, epoch: d.epoch, write: w}
+	d.ahead = &queued{id: d.next, epoch: d.epoch, write: w, waited: true}
 	out.Ahead = &Persist{ID: d.next, Vote: true, Write: w}
 }
 
@@ -114,14 +131,14 @@ func (d *disk) settled() protocol.Index {
 }
 
 // start hands out the next write if none is in flight.
-func (d *disk) start(out *outbox, t *tail) {
+func (d *disk) start(now protocol.Instant, out *outbox, t *tail) {
 	if d.flying != nil || len(d.queue) == 0 || d.failed != nil {
 		return
 	}
 	q := d.queue[0]
 	d.queue = d.queue[1:]
 	d.next++
-	q.id = d.next
+	q.id, q.since = d.next, now
 	d.flying = &q
 	if q.drop != 0 {
 		// [S] What the log gives up it must know to be committed. The commit index
@@ -147,6 +164,7 @@ func (r *Replica) Waits(now protocol.Instant, id uint64) {
 	if d := &r.disk; d.flying == nil || d.flying.id != id {
 		return
 	}
+	r.disk.flying.waited = true
 	r.log.role.SetWaiting(now, true)
 	r.pump(now)
 }
@@ -166,6 +184,9 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 	}
 	if d.flying == nil {
 		r.log.role.SetWaiting(now, false)
+	}
+	if q.measured() {
+		r.transferees.slow.tempo.writes.add(now.Sub(q.since))
 	}
 	if q.reset != nil {
 		r.install.reset(now, q.reset)

@@ -84,6 +84,7 @@ func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
 		_, applied := f.room.hindered()
 		h.Room, h.Unfit = !f.room.now.Full, h.Unfit || applied != 0
+		h.Takes = f.room.slow.says(now)
 	}
 	a, ok := e.Message.(*protocol.Append)
 	if !ok || a.Last <= a.PrevIndex {
@@ -140,7 +141,7 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	case fetchApply:
 		r.apply.reading = false
 		if ok && x.first == r.log.handed+1 && r.standing.may(mayKeep) {
-			r.apply.dispatchRun(entries)
+			r.apply.dispatchRun(now, entries)
 		}
 	case fetchGossip:
 		if ok && entries[len(entries)-1].Index <= r.log.commit {

@@ -291,6 +291,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.commands.proposeBatched(now)
 	r.transferees.lookForRoom()
 	r.transferees.handOver(now)
+	r.transferees.slow.look(now)
 	r.formats.raise(now)
 	proposeNext(now, r)
 	if r.cfg.Policy {

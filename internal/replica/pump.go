@@ -41,9 +41,9 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.checkpoints.pinWanted(now)
 	r.behind.prove(now, r.hearing.leader())
 	r.install.startReset()
-	r.disk.start(&r.out, r.log.tail)
+	r.disk.start(now, &r.out, r.log.tail)
 	r.commands.suspend()
-	r.apply.dispatch()
+	r.apply.dispatch(now)
 	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
 		r.log.tail.trim(keep-1, r.cfg.TailBytes)
 	}

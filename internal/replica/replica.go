@@ -163,6 +163,7 @@ func connect(r *Replica) {
 	r.types.ground, r.types.who = g, &r.hearing
 	r.formats = formats{ground: g, who: &r.hearing, checkpoints: &r.checkpoints}
 	r.transferees.ground, r.transferees.places, r.transferees.gossip = g, &r.unreadable, r.gossip
+	r.transferees.slow = slowness{ground: g, tempo: tempo{cfg: &r.cfg, disk: &r.disk, apply: &r.apply}, room: &r.transferees}
 	r.fetches.out = &r.out
 	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, asked: &r.commands}
 	u := &r.unreadable
@@ -210,6 +211,11 @@ func (c *Config) setDefaults() {
 
 // Tick says that time has passed.
 func (r *Replica) Tick(now protocol.Instant) {
+	if r.log.knows() {
+		r.transferees.slow.tempo.round(now)
+	} else {
+		r.transferees.slow.tempo.next = 0
+	}
 	r.log.role.Tick(now)
 	r.gossip.Tick(now)
 	r.commands.askAfter(now)
@@ -248,6 +254,9 @@ func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 func (r *Replica) Deadline() protocol.Instant {
 	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline())
 	d = r.reads.deadline(r.membershipChanges.deadline(r.commands.abroad.deadline(d)))
+	if r.log.knows() {
+		d = min(d, r.transferees.slow.tempo.next)
+	}
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}

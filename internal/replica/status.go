@@ -39,6 +39,9 @@ type Situation struct {
 	// Cramped says why this leader takes only what frees space: the disks of too many
 	// voters are nearly full.
 	Cramped string
+	// Slow says that this leader is clearly slower than others, or handed over of late because it
+	// was.
+	Slow string
 	// DatagramsLost says of which members it is known that datagrams do not come back; see
 	// gossip.Core.Streamed.
 	DatagramsLost string
@@ -95,7 +98,7 @@ func SituationOf(r *Replica) Situation {
 		Behind: r.behind.text, Proven: r.behind.proven,
 		Quarantine: r.standing.quarantine.says(), Disputed: r.audit.disputed,
 		Stuck: r.unreadable.stuck(), Unreadable: r.unreadable.String(),
-		Beyond: r.formats.beyond(), Cramped: r.transferees.lacks(),
+		Beyond: r.formats.beyond(), Cramped: r.transferees.lacks(), Slow: r.transferees.slow.text,
 	}
 	if r.log.role.waits() {
 		s.Role = protocol.RoleReserve

@@ -37,6 +37,7 @@ type transferees struct {
 	term  protocol.Term
 	why   string
 	next  protocol.Instant
+	slow  slowness
 	// cramped says why no majority of voters could store more; empty if one could.
 	cramped string
 }

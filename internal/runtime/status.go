@@ -31,7 +31,7 @@ func (m *Member) status() *protocol.Status {
 		Counts: m.observer.List(),
 		Level:  r.Level, LevelKnown: protocol.FormatKnown, LevelReason: r.LevelReason,
 	}
-	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads), r.DatagramsLost)
+	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads), r.Slow, r.DatagramsLost)
 	if err := m.readyNow(&r.Situation, &r.Position); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
@@ -161,10 +161,10 @@ func (m *Member) Status() protocol.Status {
 }
 
 // Note says what those should know who rely on this member although it is ready: that
-// writes are refused, or datagrams lost, and why. Empty: nothing.
+// writes are refused, it is slow, or datagrams are lost, and why. Empty: nothing.
 func (m *Member) Note() string {
 	if p := m.published.Load(); p != nil {
-		return cmp.Or(m.guard.note(m, p.Leads), p.Cramped, p.DatagramsLost)
+		return cmp.Or(m.guard.note(m, p.Leads), p.Cramped, p.Slow, p.DatagramsLost)
 	}
 	return ""
 }

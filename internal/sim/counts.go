@@ -60,6 +60,9 @@ const (
 	countTransfersAsked
 	countTransfers
 	countFullHandOvers
+	countDragged
+	countStarved
+	countSlowHandOvers
 	countNamedTransfers
 	countCheckpoints
 	countCheckpointEntriesSkipped
@@ -168,7 +171,7 @@ var tallyNames = [tallies]string{
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
 	countJoint: "joint configurations", countChangesAsked: "membership changes asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
 	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderRemoved: "leaders removed or demoted", countLeft: "members sent away", countActivated: "reserves called",
-	countMembershipChangesRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countNamedTransfers: "transfers to a named transferee",
+	countMembershipChangesRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countDragged: "leaders whose syncs got slow", countStarved: "leaders that ran a fifth of the time", countSlowHandOvers: "transfers by leaders that were slow", countNamedTransfers: "transfers to a named transferee",
 	countCheckpoints: "checkpoints taken", countCheckpointEntriesSkipped: "checkpoint entries skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
@@ -232,6 +235,8 @@ func (k tally) minimum() uint64 {
 		return 10_000
 	case countDamagedAll, countRepairedCheckpoint: // several rare things have to come together
 		return 40
+	case countSlowHandOvers: // it takes five seconds without another fault: there are about a hundred
+		return 40
 	case countTakenOver: // somebody has to need a checkpoint while its maker does not know that it is wrong
 		return 10
 	case countVotesAhead, countElectedAhead, countVotesWait: // no seed draws profileRoom: see TestLeadersAreElectedWhileAppendsWait
@@ -262,7 +267,7 @@ func (k tally) minimum() uint64 {
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
 // elections, 500 leaders that stood still and as many reads at them, 10,000 reads
 // at each level, and 100 of every other kind; 40 of those that take several rare
-// things together, 20 originals that come back beside their copies, 10 wrong states
+// things together, or some time without a fault, 20 originals that come back beside their copies, 10 wrong states
 // that are taken over. Some need such luck that nothing is asked of them, and of one
 // none would be best.
 func (c *Counts) Missing(seeds int) []string {

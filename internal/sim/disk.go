@@ -100,6 +100,9 @@ func (n noise) Read(p []byte) (int, error) {
 
 func (h *host) syncTime() time.Duration {
 	r, p := h.s.random.disk, &h.s.plan
+	if h.drags > 0 {
+		return between(r, h.drags/2, h.drags*3/2)
+	}
 	if p.sluggish > 0 && h.number <= h.s.options.Actives/2 {
 		h.s.counts.add(countSluggishSyncs, 1)
 		return between(r, p.sluggish/2, p.sluggish*3/2)

@@ -103,6 +103,8 @@ func (h *hands) observe(events []protocol.Event) {
 			if strings.HasSuffix(e.Text, replica.WithoutRoom) {
 				h.s.counts.add(countFullHandOvers, 1)
 			}
+		case protocol.EventSlow:
+			h.s.counts.add(countSlowHandOvers, 1)
 		case protocol.EventRejected:
 			h.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:

@@ -40,6 +40,7 @@ const (
 	forgetfulSeeds = 0.4  // members keep little of their logs in memory
 	wallSeeds      = 0.3  // wall clocks are set
 	limitedSeeds   = 0.15 // the state has a limit that it comes to
+	draggedSeeds   = 0.25 // leaders get slow
 	blockedSeeds   = 0.3  // one of the two transports is blocked
 	localSeeds     = 0.5  // members find out fast who lives
 	seedGoneSeeds  = 0.5  // the address at which to look first means nobody after a while
@@ -151,6 +152,8 @@ type troubles struct {
 	// walls is the mean time between two wall clocks that are set forward; then half
 	// of the pauses are hidden from boot time, too. 0: no clock is set.
 	walls time.Duration
+	// drags is the mean time between two leaders that get slow for a while; 0: none do.
+	drags time.Duration
 	// blocks is the mean time between two times that one of the transports is blocked for
 	// a while; 0: none is. closes is when some links are closed to datagrams for good;
 	// below 0: never.

@@ -36,9 +36,11 @@ type host struct {
 	format protocol.FormatLevel
 	clock  clock
 	disk   disk
-	full   bool   // its disk has no room
-	boots  uint64 // power cuts and new disks
-	power  bool   // the last run ended with a power cut
+	full   bool // its disk has no room
+	// drags is what a sync takes, on average, while it is slow; 0: what it takes at the others.
+	drags time.Duration
+	boots uint64 // power cuts and new disks
+	power bool   // the last run ended with a power cut
 	// generation counts the disks that were lost.
 	generation int
 	// known are the others as its directory remembers them, given where it was told to look;

@@ -27,6 +27,7 @@ type streams struct {
 	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
 	limits      *rand.Rand // limits of the state
 	blocks      *rand.Rand // transports that are blocked, and in which seeds
+	drags       *rand.Rand // leaders that are slow, and in which seeds
 }
 
 func newStreams(seed uint64) streams {
@@ -50,6 +51,7 @@ func newStreams(seed uint64) streams {
 		limits:      stream(seed, 15),
 		blocks:      stream(seed, 16),
 		sight:       stream(seed, 17),
+		drags:       stream(seed, 18),
 	}
 }
 

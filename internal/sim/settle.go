@@ -27,7 +27,7 @@ func (s *simulation) settle() {
 		s.endCopy(s.copying)
 	}
 	for _, m := range s.machines() {
-		m.crashPoint, m.doomed, m.stalled, m.rot = crashPoint{}, false, 0, rotNone
+		m.crashPoint, m.doomed, m.stalled, m.drags, m.rot = crashPoint{}, false, 0, 0, rotNone
 		m.emptied(m.disk.fs)
 		m.heals()
 		m.resume()

@@ -117,6 +117,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.narrow(s.random.limits)
 	s.plan.wall(s.random.blocks)
 	s.plan.see(s.random.sight)
+	s.plan.drag(s.random.drags)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
@@ -157,6 +158,7 @@ func (s *simulation) play() (stack string) {
 		s.schedule.after(around(s.random.walls, s.plan.walls), walls{&s.nemesis}.set)
 	}
 	blocks{&s.nemesis}.begin()
+	drags{&s.nemesis}.begin()
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
 	return ""

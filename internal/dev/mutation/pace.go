@@ -28,5 +28,23 @@ func paces() []Mutation {
 			Old: "wait = min(max(wait, 0), p.stretchMax())",
 			New: "wait = max(wait, 0)",
 		},
+		{
+			Name: "slow-leader-leads-on", Breaks: "a leader that runs a fifth of the time leads on, and everybody waits for it",
+			File: "internal/replica/slowness.go", Tests: []string{"./internal/replica"},
+			Old: "if w.row++; w.row < slowWindows {",
+			New: "if w.row < slowWindows {",
+		},
+		{
+			Name: "lead-to-and-fro", Breaks: "where to lead makes a member slow, the lead goes to and fro",
+			File: "internal/replica/slowness.go", Tests: []string{"./internal/replica"},
+			Old: "return max(w.tempo.of.sum(), w.took, 1)",
+			New: "return max(w.tempo.of.sum(), 1)",
+		},
+		{
+			Name: "one-is-faster", Breaks: "the lead is handed over where no majority is fast without the slow leader",
+			File: "internal/replica/slowness.go", Tests: []string{"./internal/replica"},
+			Old: "return !conf.Joint() && protocol.Majority(conf.Voters(), func(id protocol.MemberID) bool {",
+			New: "return !conf.Joint() && slices.ContainsFunc(conf.Voters(), func(id protocol.MemberID) bool {",
+		},
 	}
 }
