@@ -20,16 +20,19 @@ import (
 
 // mostly stops a process for 80 % of the time, until the end of the test or of
 // what is returned.
-func (m *member) mostly() (stop func()) {
+func (m *member) mostly() (stop func()) { return m.rhythm(100*time.Millisecond, 400*time.Millisecond) }
+
+// rhythm lets a process run and stops it, in turns.
+func (m *member) rhythm(runs, stands time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	process := m.process.Process
 	done.Go(func() {
-		for wait(ctx, 100*time.Millisecond) {
+		for wait(ctx, runs) {
 			if process.Signal(syscall.SIGSTOP) != nil {
 				return
 			}
-			wait(ctx, 400*time.Millisecond)
+			wait(ctx, stands)
 			if process.Signal(syscall.SIGCONT) != nil {
 				return
 			}
