@@ -243,15 +243,15 @@ func (r *reader) memberIDs() []MemberID {
 
 // AppendHello appends the encoding of a Hello.
 func AppendHello(dst []byte, h *Hello) []byte {
-	dst = h.Versions.append(appendArray(dst, 10))
+	dst = h.Versions.append(appendArray(dst, 11))
 	dst = appendID(dst, h.Cluster)
 	dst = appendID(dst, h.Member)
 	dst = appendString(dst, h.Name)
 	dst = appendUint(dst, h.Starts)
 	dst = appendUint(dst, uint64(h.Run))
 	dst = appendUint(dst, uint64(h.Sequence))
-	dst = appendString(dst, string(h.Refused))
-	return appendText(dst, h.Text)
+	dst = appendText(appendString(dst, string(h.Refused)), h.Text)
+	return appendBool(dst, h.AnswersPing)
 }
 
 // DecodeHello reads what AppendHello wrote.
@@ -261,6 +261,10 @@ func DecodeHello(src []byte) (Hello, error) {
 	h := Hello{
 		Versions: r.versions(), Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Run: RunID(r.uint()), Sequence: Sequence(r.uint()),
 		Refused: r.code(), Text: r.text(),
+	}
+	if r.more > 0 {
+		r.more--
+		h.AnswersPing = r.bool()
 	}
 	if err := r.end(); err != nil {
 		return Hello{}, err

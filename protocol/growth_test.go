@@ -86,6 +86,23 @@ func TestALaterFieldDoesNotEndTheStream(t *testing.T) {
 	}
 }
 
+// A member of an earlier release says nothing of pings: it answers none.
+func TestAHelloWithoutPingsIsRead(t *testing.T) {
+	want := Hello{Versions: Versions{1, 2}, Member: idA, Name: "n", Text: "t"}
+	for _, pings := range []bool{false, true} {
+		said := want
+		said.AnswersPing = pings
+		src := AppendHello(nil, &said)
+		if got, err := DecodeHello(src); err != nil || got != said {
+			t.Errorf("got %+v, %v, want %+v", got, err, said)
+		}
+		src[0]-- // the number of fields
+		if got, err := DecodeHello(src[:len(src)-1]); err != nil || got != want {
+			t.Errorf("without the field: got %+v, %v, want %+v", got, err, want)
+		}
+	}
+}
+
 // A report that is a part of an answer grows like the answer itself.
 func TestALaterFieldOfAReportIsPassedOver(t *testing.T) {
 	whole := func(append []byte, read func(*reader) any, want any) {

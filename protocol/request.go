@@ -454,6 +454,8 @@ type Hello struct {
 	// Refused says why the receiver of the other Hello will not talk.
 	Refused Code
 	Text    string
+	// AnswersPing: on streams of members that it has accepted; and it takes any pong on its own.
+	AnswersPing bool
 }
 
 // Peer is what membership (SWIM) knows of another live member. It is a hint:

@@ -30,7 +30,7 @@ type Conn struct {
 	br    *bufio.Reader
 	opt   Options
 	limit int           // of a frame read
-	idle  time.Duration // for a frame to begin; 0: for ever
+	idle  time.Duration // for a frame to begin that is no sign of life; 0: for ever
 	busy  func() bool   // while true, idle does not count; may be nil
 
 	out     outbox
@@ -38,7 +38,8 @@ type Conn struct {
 	bounded bool   // a read deadline is set
 	moved   moved
 	claim   claim        // of the frame that is read
-	heard   atomic.Int64 // when the last frame began, by the clock's nanoseconds
+	heard   atomic.Int64 // when the last frame began that is no sign of life, by the clock's nanoseconds
+	used    used
 
 	peer protocol.Hello
 
@@ -56,6 +57,13 @@ type moved struct {
 	frames atomic.Uint64 // frames that have begun to arrive
 }
 
+// used is when a connection was of use for the last time: signs of life are of none.
+type used struct {
+	at     time.Time
+	frames uint64 // that were to be sent by then
+	stale  bool   // it was used since
+}
+
 // newConn starts the writer of a connection whose handshake is done, and has agreed on
 // a version.
 func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, version uint8, opt Options) *Conn {
@@ -71,6 +79,7 @@ func newConnWith(nc net.Conn, br *bufio.Reader, peer protocol.Hello, version uin
 	c.out.init(version, opt.QueueBytes, opt.QueueFrames)
 	c.out.shared = shared
 	c.heard.Store(time.Now().UnixNano())
+	c.used.stale = true
 	go c.write()
 	return c
 }
@@ -216,9 +225,15 @@ type damagedFrame struct{ error }
 func (d damagedFrame) Unwrap() error { return d.error }
 
 // ReadMessage returns the next message, which belongs to the caller, or none and no
-// error if a pong has come.
+// error if a pong has come. Pings are answered: whoever asks wants to know whether
+// the other side still reads, and not whether it keeps up.
 func (c *Conn) ReadMessage() (protocol.Message, error) {
-	n, sign, err := c.readHeaderOr(FrameMessage, FramePong)
+	kind, n, err := c.readHeader()
+	for err == nil && kind == FramePing && n == 0 {
+		_ = c.sendSign(FramePong) // refused only by a connection that has ended
+		kind, n, err = c.readHeader()
+	}
+	n, sign, err := expect(FrameMessage, FramePong, kind, n, err)
 	if sign || err != nil {
 		return nil, err
 	}
@@ -295,15 +310,20 @@ func (c *Conn) readResponse() (*protocol.Response, error) {
 // of its payload; or says that it was a sign of life, which has none.
 func (c *Conn) readHeaderOr(want, sign FrameKind) (n int, isSign bool, err error) {
 	kind, n, err := c.readHeader()
+	return expect(want, sign, kind, n, err)
+}
+
+// expect judges a header that was read.
+func expect(want, sign, kind FrameKind, length int, fault error) (n int, isSign bool, err error) {
 	switch {
-	case err != nil:
-		return 0, false, err
-	case kind == sign && n == 0:
+	case fault != nil:
+		return 0, false, fault
+	case kind == sign && length == 0:
 		return 0, true, nil
 	case kind != want:
 		return 0, false, unexpectedFrame(kind)
 	}
-	return n, false, nil
+	return length, false, nil
 }
 
 // readHeader waits for a frame to begin and checks its header.
@@ -326,7 +346,10 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 	}
 	_, _ = c.br.Discard(headerBytes)
 	c.moved.frames.Add(1)
-	c.heard.Store(time.Now().UnixNano())
+	if kind != FramePing && kind != FramePong {
+		c.heard.Store(time.Now().UnixNano())
+		c.used.stale = true
+	}
 	if c.br.Buffered() < n {
 		c.bound(c.opt.FrameTimeout)
 	}
@@ -337,16 +360,28 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 // only if nothing was sent either: whoever has just had an answer may ask again.
 func (c *Conn) awaitFrame() error {
 	for {
-		sent := c.moved.out.Load()
-		c.bound(c.idle)
+		c.boundIdle()
 		_, err := c.br.Peek(1)
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.busy == nil || !c.busy() && c.out.atRest() && c.moved.out.Load() == sent {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.busy == nil || !c.busy() && c.out.atRest() && c.out.frames() == c.used.frames {
 			return c.readFault(err)
 		}
+		c.used.stale = true
 	}
+}
+
+// boundIdle sets the read deadline of a stream that may be idle: by when it was used.
+func (c *Conn) boundIdle() {
+	if c.idle <= 0 {
+		c.bound(0)
+		return
+	}
+	if c.used.stale {
+		c.used = used{at: time.Now(), frames: c.out.frames()}
+	}
+	c.bound(max(1, time.Until(c.used.at.Add(c.idle))))
 }
 
 // bound sets the read deadline; 0 takes it away.

@@ -20,7 +20,8 @@
 // one direction and drops what does not fit: Raft and gossip tolerate loss. What
 // comes back are pings, and what the other side says of its directory: by the pings
 // a Server finds out whether the run at the other end is at work, before it lets
-// another run of the same member in (Identity). A
+// another run of the same member in (Identity). Where nothing comes back, the Peer
+// sends pings of its own, and ends a stream on which they are not answered. A
 // ClientConn carries requests and their answers, many at a time. A Server
 // accepts both kinds and hands what arrives to a Handler.
 //

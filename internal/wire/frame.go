@@ -22,7 +22,7 @@ const (
 	// FramePing asks whether the member at the other end is at work, and
 	// FramePong says so. Neither has a payload: at most one waits to be written. A
 	// client asks the member, and a member asks the run at the other end of a stream
-	// that it has accepted.
+	// that it has accepted, and whether a stream that it has made still gets through.
 	FramePing FrameKind = 5
 	FramePong FrameKind = 6
 )

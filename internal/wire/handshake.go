@@ -20,7 +20,8 @@ type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
 // ErrNoAnswer is found, beside protocol.ErrUnavailable, in the error of an attempt in which
 // nobody said a word: the connection was refused or not taken, or taken and not answered in
-// time. Who refuses, shuts down or is somebody else has answered.
+// time; and of a link that ended because nothing came on it (Options.SignTimeout). Who
+// refuses, shuts down or is somebody else has answered.
 var ErrNoAnswer = errors.New("no answer")
 
 // connect dials and shakes hands. It closes what it dialled on any error.
@@ -93,8 +94,10 @@ func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello,
 }
 
 func writeHello(w io.Writer, hello *protocol.Hello) error {
+	said := *hello
+	said.AnswersPing = true
 	buf := beginFrame([]byte(Magic), greetingVersion, FrameHello)
-	buf = protocol.AppendHello(buf, hello)
+	buf = protocol.AppendHello(buf, &said)
 	if err := endFrame(buf, len(Magic)); err != nil {
 		return err
 	}

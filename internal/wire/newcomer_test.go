@@ -265,12 +265,12 @@ func TestAFullQueueDropsNoSign(t *testing.T) {
 			t.Fatalf("got %v, want %v", err, ErrQueueFull)
 		}
 		for range 100 {
-			if err := add(laneSign, FramePong); err != nil {
+			if err := errors.Join(add(laneSign, FramePing), add(laneSign, FramePong)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if urgent, _, _ := o.next(); len(urgent) != 2*headerBytes {
-			t.Errorf("%d bytes wait, want a frame and a sign, %d", len(urgent), 2*headerBytes)
+		if urgent, _, _ := o.next(); len(urgent) != 3*headerBytes {
+			t.Errorf("%d bytes wait, want a frame, a ping and a pong, %d", len(urgent), 3*headerBytes)
 		}
 		if err := add(laneSign, FramePong); err != nil {
 			t.Fatal(err)

@@ -10,8 +10,8 @@ type Options struct {
 	// FrameTimeout bounds the time in which a frame that has begun must be
 	// there as a whole. Default 30 s.
 	FrameTimeout time.Duration
-	// IdleTimeout closes an accepted stream on which nothing comes or goes and no
-	// request is in flight. Default 10 min.
+	// IdleTimeout closes an accepted stream on which nothing comes or goes but signs
+	// of life, and no request is in flight. Default 10 min.
 	IdleTimeout time.Duration
 	// WriteTimeout closes a connection whose peer takes nothing for so long.
 	// Default 10 s.
@@ -25,6 +25,12 @@ type Options struct {
 	// of a client notice far earlier. Where the system has no such bound, it has its
 	// own.
 	Silence time.Duration
+	// SignTimeout is how long a link to another member may leave a ping without any
+	// sign of life before it ends, and is made anew; and four times in as long an accepted stream says
+	// that its side is at work while it hands a message over, which may have to wait. Longer than a member
+	// that is well stands still. Members of releases that do not answer pings are
+	// sent none. Default: none are sent.
+	SignTimeout time.Duration
 	// QueueBytes and QueueFrames bound what waits to be written, per lane
 	// (urgent, data, bulk).
 	// Defaults 4 MiB and 1,024; a server's streams to clients take four times

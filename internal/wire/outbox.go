@@ -35,7 +35,7 @@ const (
 	// laneAlways is the data lane without its limit, for the few small frames
 	// that must keep their place and must not be lost.
 	laneAlways
-	// laneSign is the urgent lane without its limit, for one ping or pong at a time:
+	// laneSign is the urgent lane without its limit, for one ping and one pong at a time:
 	// who does not see it takes this side for dead.
 	laneSign
 )
@@ -68,7 +68,7 @@ type outbox struct {
 	closed bool
 	shares int // bytes of what is shared
 	urgent lane
-	signed bool // a sign is in the urgent lane
+	signs  uint8 // the kinds of signs in the urgent lane, a bit for each
 	data   lane
 	// bulk is handed out one frame at a time: what comes meanwhile overtakes
 	// the rest. bulkWaits counts the writes of data that went before.
@@ -92,6 +92,7 @@ type outbox struct {
 	// added and taken count the frames of the data lane: frame number n may
 	// have been written, in part at least, if taken >= n.
 	added, taken uint64
+	used         uint64 // frames of all lanes so far that are no signs
 }
 
 func (o *outbox) init(version uint8, bytesMax, framesMax int) {
@@ -108,10 +109,13 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	if o.closed {
 		return 0, protocol.ErrClosed.With("the connection is closed")
 	}
+	if to != laneSign {
+		o.used++
+	}
 	if to == laneBulk {
 		return 0, o.addBulk(kind, size, encode)
 	}
-	if to == laneSign && o.signed {
+	if to == laneSign && o.signs&(1<<kind) != 0 {
 		return 0, nil // the one that waits says the same
 	}
 	l := &o.data
@@ -135,7 +139,9 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	o.share()
 	o.wake.Signal()
 	if l == &o.urgent {
-		o.signed = o.signed || to == laneSign
+		if to == laneSign {
+			o.signs |= 1 << kind
+		}
 		return 0, nil
 	}
 	o.added++
@@ -213,7 +219,7 @@ func (o *outbox) next() (urgent, data []byte, ok bool) {
 		return nil, nil, false
 	}
 	o.writing = true
-	o.urgent, o.spare, o.signed = o.spare, o.urgent, false
+	o.urgent, o.spare, o.signs = o.spare, o.urgent, 0
 	if bulk := o.nextBulk(); bulk != nil {
 		return o.spare.buf, bulk, true
 	}
@@ -290,11 +296,25 @@ func (o *outbox) close() {
 	o.tell()
 }
 
+// frames returns how many frames were to be sent so far that are no signs.
+func (o *outbox) frames() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.used
+}
+
 // atRest reports whether everything was written.
 func (o *outbox) atRest() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.empty() && !o.writing
+}
+
+// signWaits reports whether a sign has not been handed to the writer.
+func (o *outbox) signWaits(kind FrameKind) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.signs&(1<<kind) != 0
 }
 
 // urgentWaits reports whether an urgent frame has not been handed to the writer.

@@ -28,7 +28,8 @@ type PeerConfig struct {
 	// dialled. It may wait for less than Options.HandshakeTimeout, and for the other
 	// side's Identity.Patience at most: pings are not answered meanwhile.
 	Check func(address string, peer protocol.Hello) error
-	// OnState, if not nil, hears nil when the link is connected, and the cause
+	// OnState, if not nil, hears nil when the link is connected, with SignTimeout as soon
+	// as anything has come on it, and the cause
 	// when it is lost and of each attempt that failed, with the address that was
 	// dialled. It is called by the link's goroutine and must not block or close
 	// the link.
@@ -42,8 +43,13 @@ type PeerConfig struct {
 	// Unsent, if not nil, hears of each message that is dropped before any of it
 	// was sent, and why. It must neither block nor use the link.
 	Unsent func(m protocol.Message, why error)
+	// PingAfter says, at each look, after how long the next one is at whether anything has come on
+	// the connection; if not, the other side is asked (Options.SignTimeout). It must not
+	// block. Default: SignTimeout / 4.
+	PingAfter func() time.Duration
 	// BackoffMin and BackoffMax bound the pause between two attempts, which
-	// doubles and is jittered. Defaults 20 ms and 1 s.
+	// doubles and is jittered. Defaults 20 ms and 1 s. A link whose stream was lost in
+	// silence tries by itself until there is one again, once a second at most.
 	BackoffMin, BackoffMax time.Duration
 	Logger                 *slog.Logger
 	Options
@@ -84,6 +90,9 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	setDefault(&cfg.BackoffMax, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.PingAfter == nil {
+		cfg.PingAfter = func() time.Duration { return cfg.SignTimeout / pulseBeats }
 	}
 	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, other: cfg.Other, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -215,14 +224,14 @@ func (p *Peer) Close() error {
 
 func (p *Peer) run() {
 	defer close(p.ended)
-	pause := time.Duration(0)
+	pause, silent := time.Duration(0), false
 	for {
 		select {
 		case <-p.wake:
 		case <-p.ctx.Done():
 			return
 		}
-		address := p.where()
+		address, began := p.where(), time.Now()
 		lived, err := p.serve(address)
 		p.tried(lived)
 		if p.ctx.Err() != nil {
@@ -236,12 +245,19 @@ func (p *Peer) run() {
 			pause = 0 // it worked for a while; an attempt may hang as long
 		}
 		pause = min(max(2*pause, p.cfg.BackoffMin), p.cfg.BackoffMax)
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		rest := pause/2 + rand.N(pause/2+1)
+		if silent = lostInSilence(err) || silent && errors.Is(err, ErrNoAnswer); silent {
+			rest = max(rest, time.Until(began.Add(redialEvery)))
+		}
+		timer := time.NewTimer(rest)
 		select {
 		case <-timer.C:
 		case <-p.ctx.Done():
 			timer.Stop()
 			return
+		}
+		if silent {
+			p.Connect()
 		}
 	}
 }
@@ -266,7 +282,7 @@ func (p *Peer) tried(lived time.Duration) {
 }
 
 // serve makes one connection and stays until it is lost. It returns how long there
-// was one.
+// was one; none, if nothing has come on it.
 func (p *Peer) serve(address string) (lived time.Duration, err error) {
 	conn, err := connect(p.ctx, p.dial, address, p.cfg.guest(address), p.cfg.Options)
 	if err != nil {
@@ -296,15 +312,18 @@ func (p *Peer) serve(address string) (lived time.Duration, err error) {
 		p.drop(waiting, err)
 		return 0, err
 	}
-	if p.cfg.OnState != nil {
-		p.cfg.OnState(address, nil)
-	}
-	conn.fail(p.read(conn, address))
+	s := p.listen(conn)
+	defer s.stop()
+	heard, err := p.read(conn, address, s)
+	conn.fail(err)
 	_ = conn.Close()
 	p.mu.Lock()
 	p.conn = nil
 	p.mu.Unlock()
-	return time.Since(made), conn.Err()
+	if heard {
+		lived = time.Since(made)
+	}
+	return lived, conn.Err()
 }
 
 // Greet shakes hands with a member, as a link does, and hangs up. Of cfg it heeds ID,
@@ -331,30 +350,50 @@ const backBytesMax = 1 << 10
 
 // read answers pings and takes what the other side says on this stream, until it
 // ends. The pong is a sign that this process is at work: nothing else says so on a
-// stream that rests.
-func (p *Peer) read(conn *Conn, address string) error {
+// stream that rests. It reports whether the link was connected: whether anything has
+// come, from who is asked for it.
+func (p *Peer) read(conn *Conn, address string, s *lifeSigns) (heard bool, err error) {
 	conn.limit = backBytesMax
 	for {
+		if !heard && (!s.asks() || conn.moved.frames.Load() > 0) {
+			heard = true
+			if p.cfg.OnState != nil {
+				p.cfg.OnState(address, nil)
+			}
+		}
 		kind, payload, err := conn.ReadFrame()
 		if err != nil {
-			return err
+			return heard, err
 		}
 		switch {
 		case kind == FramePing && len(payload) == 0:
 			_ = conn.sendSign(FramePong) // refused only by a connection that has ended
 			continue
+		case kind == FramePong && len(payload) == 0:
+			s.pong()
+			continue
 		case kind != FrameMessage:
-			return unexpectedFrame(kind)
+			return heard, unexpectedFrame(kind)
 		}
-		m, err := protocol.DecodeMessage(payload)
-		if err != nil {
-			return err
+		s.handing.Store(true)
+		if err := p.take(address, payload); err != nil {
+			return heard, err
 		}
-		if m.Kind().Known() && m.Kind() != protocol.KindWatermark {
-			return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
-		}
-		if p.cfg.OnMessage != nil {
-			p.cfg.OnMessage(address, m)
-		}
+		s.handing.Store(false)
 	}
+}
+
+// take hands over what the other side says.
+func (p *Peer) take(address string, payload []byte) error {
+	m, err := protocol.DecodeMessage(payload)
+	if err != nil {
+		return err
+	}
+	if m.Kind().Known() && m.Kind() != protocol.KindWatermark {
+		return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
+	}
+	if p.cfg.OnMessage != nil {
+		p.cfg.OnMessage(address, m)
+	}
+	return nil
 }

@@ -266,6 +266,7 @@ func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream, ve
 	if !s.inbound.attach(stream, c) {
 		return
 	}
+	defer sayAtWork(stream, c).Stop()
 	for {
 		m, err := c.ReadMessage()
 		if damaged, ok := err.(damagedFrame); ok {
