@@ -63,9 +63,16 @@ func (d *directories) answersWithin() time.Duration {
 // waited for.
 const handshakePatience = 5 * time.Second
 
+// signPatience is the least time that a member is given to answer a ping on a stream: longer
+// than one that is well stands still.
+const signPatience = time.Second
+
 // wireOptions are those of streams between members, at both ends.
 func (d *directories) wireOptions() wire.Options {
-	return wire.Options{HandshakeTimeout: handshakePatience + d.answersWithin()}
+	return wire.Options{
+		HandshakeTimeout: handshakePatience + d.answersWithin(),
+		SignTimeout:      max(2*d.m.cfg.activeConfig().Election, signPatience),
+	}
 }
 
 // identityRule lets one run of each member in. Links to another run than that are

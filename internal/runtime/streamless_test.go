@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 var (
 	errNoAnswer = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: "cannot reach 10.0.0.2:7600", Cause: wire.ErrNoAnswer}
+	errSilent   = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: "silent", Cause: errors.Join(wire.ErrNoAnswer, &wire.SilentError{})}
 	errIdle     = protocol.ErrClosed.With("the other side closed the connection")
 	errOther    = protocol.ErrUnavailable.With("another member answers there")
 )
@@ -150,6 +152,33 @@ func TestStreamlessIsNotSaidOfWhoIsGone(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A stream that rests ends because its pings are not answered: that is said of its member as
+// if something had been sent, and once.
+func TestStreamlessIsSaidOfAStreamThatRests(t *testing.T) {
+	s := newStreamScene(0, streamPatience)
+	s.try(nil)
+	s.last(time.Minute, true, nil)
+	s.try(errSilent)
+	s.last(2*streamPatience, true, errNoAnswer)
+	s.try(errSilent)
+	s.last(time.Minute, true, errNoAnswer)
+	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") {
+		t.Errorf("got %q, want one WARN", got)
+	}
+	s.log.Reset()
+	s.try(nil)
+	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "get through again") {
+		t.Errorf("got %q, want its end, once", got)
+	}
+	s.log.Reset()
+	s.try(errSilent)
+	s.try(nil)
+	s.last(time.Minute, true, nil)
+	if s.log.Len() > 0 {
+		t.Errorf("of one that was made anew at once the log has %q", s.log.String())
 	}
 }
 

@@ -25,6 +25,7 @@ type transport struct {
 	box      *mailbox // of the loop that it belongs to
 	links    map[protocol.MemberID]*wire.Peer
 	places   map[protocol.MemberID]place
+	known    atomic.Int64        // how many places there are
 	streamed []protocol.MemberID // to whom datagrams do not get through
 	single   [1]protocol.Message
 	packet   []byte
@@ -126,11 +127,18 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 		},
 		OnMessage: t.takesBack(id),
 		Sent:      t.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
-		BackoffMax: 500 * time.Millisecond,
-		Options:    options,
+		BackoffMax: 500 * time.Millisecond, PingAfter: t.pingAfter,
+		Options: options,
 	}, t.m.cfg.Security.Dial)
 	t.links[id] = p
 	return p
+}
+
+// pingAfter is how often the streams are looked at on which nothing comes: twice in an election
+// timeout, and in a large flock more rarely, so that what pings cost a member does not grow
+// with it. Any goroutine may ask.
+func (t *transport) pingAfter() time.Duration {
+	return t.m.cfg.activeConfig().Election / 2 * time.Duration(50+t.known.Load()) / 50
 }
 
 // takesBack returns what takes the other side's word on a link of ours: of its directory,
@@ -205,6 +213,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 		link.SetAddress(at.address, at.other)
 	}
 	t.places = places
+	t.known.Store(int64(len(places)))
 	t.m.whereabouts.follow(next, conf)
 }
 

@@ -169,6 +169,37 @@ func TestWithoutTCPOthersGoOn(t *testing.T) {
 	}
 }
 
+// TCP is blocked between two followers, whose streams rest: nothing is sent on them that its
+// sender would miss. Both say it all the same, once, and when it is over; the others see nothing of it.
+func TestWithoutTCPAnIdleStreamIsMissed(t *testing.T) {
+	lasts := transportsFor(t)
+	n := newNetworked(t)
+	both := n.others(n.leader(n.members...))
+	host := func(m *member) string { return strings.TrimSuffix(m.addr, ":"+memberPort) }
+	for _, m := range both {
+		m.log.forget()
+	}
+	pair := " { " + host(both[0]) + ", " + host(both[1]) + " } "
+	n.firewall(withoutTCP+" ip saddr"+pair+"ip daddr"+pair, both...)
+	began := time.Now()
+	const lost, again = "level=WARN msg=\"streams (TCP) to a member do not get through", "level=INFO msg=\"streams (TCP) to a member get through again"
+	for i, m := range both {
+		n.say([]*member{m}, lost, " to="+both[1-i].name+" ", ":"+memberPort)
+	}
+	t.Logf("both have said so after %v", time.Since(began).Round(time.Millisecond))
+	n.goesOn(lasts, 5*time.Second)
+	n.firewall("", both...)
+	began = time.Now()
+	n.say(both, again)
+	t.Logf("both have streams again after %v", time.Since(began).Round(time.Millisecond))
+	n.settled()
+	for _, m := range both {
+		if lines := strings.Count(m.log.String(), lost); lines != 1 {
+			t.Errorf("%s says it %d times:\n%s", m.name, lines, tail(m.log.String(), 10))
+		}
+	}
+}
+
 // Links that carry 1,280 bytes, the least that IPv6 allows, are enough: nobody falls back
 // to streams.
 func TestNarrowLinksCarryDatagrams(t *testing.T) {
