@@ -239,7 +239,7 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 	}{
 		{Member{}, "cfg log rng now WallAhead state hard leader logTerms configs lastTime current quorum voter named heardNamed asked deposed deposedAt unheeded toldAt installing unfit unreadable stopped committedElsewhere listening led electionAt ballots lead disk ready handed due values"},
 		{leadership{}, "noop time progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver passAt batches bytes"},
-		{progress{}, "id suffrage voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered pulsed round unfit room told"},
+		{progress{}, "id suffrage voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered pulsed round unfit room told takes"},
 		{listening{}, "heard streamed pulse rounds tokens"}, // without a secret there are no tokens, and no pulses
 		{disk{}, "lastID written cut stable durable taking flight waits ahead held pace"},
 		{flight{}, "id state last since waited held"},

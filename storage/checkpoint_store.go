@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -69,6 +70,10 @@ func (d *Manifest) SameLog(e *Manifest) bool {
 	return d.Index == e.Index && d.Term == e.Term && d.LogSum == e.LogSum
 }
 
+// ErrUnreadable is in a protocol.ErrDirectory where the disk did not give a
+// checkpoint in any of several tries: a sector has become bad, or the disk is away.
+var ErrUnreadable = errors.New("the disk does not give it")
+
 // CheckpointStore keeps the last two checkpoints of a member.
 //
 // BeginFull, BeginIncremental, Install, Bad, SetAside, Retry and Close, and the methods of
@@ -104,9 +109,8 @@ type CheckpointStore interface {
 	Bad(index protocol.Index) error
 
 	// SetAside gives a kept checkpoint up for as long as the disk does not give it: it
-	// is neither used nor deleted, and Retry puts it back. It is for one whose store could
-	// not be opened because of what the disk has given up (vfs.Damaged), while another one
-	// could be read.
+	// is neither used nor deleted, and Retry puts it back. It is for one that the disk has
+	// given up (ErrUnreadable), while another one could be read.
 	SetAside(index protocol.Index) error
 
 	// ReadChunk returns chunk n, from 0, verified. The caller owns it.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage"
 )
 
 // stores returns the folders of the kept checkpoints, by the time when they were made.
@@ -101,7 +101,7 @@ func TestStartGivesNothingUpThatHasNoOther(t *testing.T) {
 		}
 		h.close()
 		err := h.start()
-		if !errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrCorrupt) || vfs.Damaged(err) != errors.Is(test.why, syscall.EIO) {
+		if !errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, storage.ErrUnreadable) != (test.why == syscall.EIO) {
 			t.Errorf("%s: got %v, want %v", test.what, err, protocol.ErrDirectory)
 		}
 		if aside := h.store.Aside(); len(aside) > 0 {

@@ -9,7 +9,6 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
-	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // Progress says how far the reading of a checkpoint has come, in items.
@@ -134,7 +133,7 @@ func (s *starting) run(ctx context.Context) (replica.OpenedState, error) {
 func (s *starting) newest(ctx context.Context, kept []storage.Manifest) (*storage.Manifest, *machine.Loader, error) {
 	newest := &kept[0]
 	loader, err := s.load(ctx, newest)
-	if !vfs.Damaged(err) || errors.Is(err, protocol.ErrCorrupt) || len(kept) < 2 {
+	if !errors.Is(err, storage.ErrUnreadable) || len(kept) < 2 {
 		return newest, loader, err
 	}
 	older := &kept[1]

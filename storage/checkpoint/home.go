@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/engine"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -209,7 +210,9 @@ func (s *Store) openView(ctx context.Context, h *home) (engine.View, error) {
 			refused := protocol.ErrDirectory.With(fmt.Sprintf(
 				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: repair what is short or refused and start again; if the disk never gives it back, move the folder away: then another checkpoint is used, or fetched from the other members",
 				s.path(storeName(h.number)), err))
-			refused.Cause = plainly(err) // whoever has another one asks whether the disk has given this one up
+			if vfs.Damaged(plainly(err)) {
+				refused.Cause = storage.ErrUnreadable
+			}
 			return nil, refused
 		}
 		s.o.Logger.Warn("a store of checkpoints cannot be opened now and is tried again", "store", storeName(h.number), "error", err)

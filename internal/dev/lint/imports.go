@@ -66,7 +66,7 @@ var table = []row{
 	{dir: "internal/sessionop", allow: []string{"resources"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/repair", "internal/install"}, cores...), tests: append([]string{"storage/...", "internal/dev/hostile"}, cores...)},
-	{dir: "internal/snapshotter", allow: []string{"storage", "storage/vfs", "internal/machine", "internal/install", "internal/repair", "internal/replica"}, tests: anything},
+	{dir: "internal/snapshotter", allow: []string{"storage", "internal/machine", "internal/install", "internal/repair", "internal/replica"}, tests: anything},
 	{dir: "internal/member", allow: []string{"gossip", "storage", "storage/vfs", "internal/machine", "internal/repair", "internal/replica", "internal/snapshotter", "internal/witness"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/snapshotter", "internal/replica", "internal/witness"}, tests: anything},
