@@ -39,7 +39,7 @@ func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
 	p.owed, p.putBack = p.held(), a.Run
 	p.match, p.round, p.sentCommit = 0, 0, 0
 	p.heard, p.answered, p.pulsed = math.MinInt64, false, math.MinInt64
-	p.told, p.unfit, p.room = false, false, false
+	p.told, p.unfit, p.room, p.takes = false, false, false, 0
 	m.lead.endLease()
 }
 

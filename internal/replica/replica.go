@@ -214,8 +214,9 @@ func (r *Replica) Tick(now protocol.Instant) {
 	if r.log.knows() {
 		r.transferees.slow.tempo.round(now)
 	} else {
-		r.transferees.slow.tempo.next = 0
+		r.transferees.slow.tempo.forget()
 	}
+	r.transferees.slow.forget(now)
 	r.log.role.Tick(now)
 	r.gossip.Tick(now)
 	r.commands.askAfter(now)

@@ -34,10 +34,12 @@ type slowness struct {
 	}
 
 	// Of the term that it leads: how many windows it has looked at, how many in a row showed that
-	// it is slow, and who was asked for that; next is when another one may be.
+	// it is slow, or with a write that it is not, and who was asked for that; next is when another
+	// one may be.
 	term  protocol.Term
 	seen  uint64
 	row   int
+	well  int
 	tried []protocol.MemberID
 	next  protocol.Instant
 	// text is for the status; empty: it is not slow. Beyond the term it says why it has handed over.
@@ -49,16 +51,21 @@ type slowness struct {
 
 // says returns what a write takes here, for the leader that compares; 0: that is not known yet.
 func (w *slowness) says(now protocol.Instant) time.Duration {
-	if now >= w.until {
-		w.took = 0
-	}
-	if w.took == 0 {
-		w.text = ""
-	}
+	w.forget(now)
 	if w.tempo.of.disk == 0 {
 		return 0
 	}
 	return max(w.tempo.of.sum(), w.took, 1)
+}
+
+// forget gives up what is over: that it has handed over, and, of who leads no more, that it is slow.
+func (w *slowness) forget(now protocol.Instant) {
+	if now >= w.until {
+		w.took = 0
+	}
+	if w.took == 0 && !w.log.leads() {
+		w.text = ""
+	}
 }
 
 // look compares once in each window, and hands over when enough of them agree. Each voter is asked
@@ -66,24 +73,34 @@ func (w *slowness) says(now protocol.Instant) time.Duration {
 func (w *slowness) look(now protocol.Instant) {
 	lead := w.log.lead()
 	if t := lead.Term(); t != w.term {
-		w.term, w.seen, w.row, w.tried, w.next, w.text = t, w.tempo.windows, 0, nil, 0, ""
+		w.term, w.seen, w.row, w.well, w.tried, w.next, w.text = t, w.tempo.windows, 0, 0, nil, 0, ""
 	}
 	if w.seen == w.tempo.windows {
 		return
 	}
 	w.seen = w.tempo.windows
 	s := lead.Status()
+	if !s.Transferee.IsZero() {
+		return // nothing is written meanwhile
+	}
 	if !w.isSlow(&s) {
-		w.row, w.tried, w.text = 0, nil, ""
+		w.row, w.text = 0, ""
+		if w.tempo.inWindow.disk > 0 {
+			w.well++
+		}
+		if w.well >= slowWindows { // what comes now is another cause
+			w.tried = nil
+		}
 		return
 	}
+	w.well = 0
 	if w.row++; w.row < slowWindows {
 		return
 	}
 	t := w.tempo.inWindow
 	w.text = fmt.Sprintf("a write takes it %s (%s on its disk, %s until its loop comes to it, %s in its state), and %s",
 		rounded(t.sum()), rounded(t.disk), rounded(t.loop), rounded(t.state), w.others(&s))
-	if why, _ := w.room.hindered(); why != "" || now < w.next || !s.Transferee.IsZero() || !w.handOver(now, &s) {
+	if why, _ := w.room.hindered(); why != "" || now < w.next || !w.handOver(now, &s) {
 		w.text = "this leader is slow: " + w.text
 	}
 }

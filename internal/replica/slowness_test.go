@@ -12,6 +12,7 @@ import (
 type slowShelf struct {
 	*shelf
 	late  time.Duration
+	idle  bool // nothing is written
 	takes map[protocol.MemberID]time.Duration
 }
 
@@ -27,6 +28,9 @@ func (s *slowShelf) seconds(n int) {
 	for end := s.now.Add(time.Duration(n) * time.Second); s.now < end; {
 		s.pass(50 * time.Millisecond)
 		s.r.transferees.slow.tempo.writes, s.r.transferees.slow.tempo.rounds = mean{n: 1, sum: time.Millisecond}, mean{n: 1000, sum: 1000 * s.late}
+		if s.idle {
+			s.r.transferees.slow.tempo.writes, s.r.transferees.slow.tempo.rounds = mean{}, mean{}
+		}
 		for _, p := range raft(s.r).Status().Progress {
 			s.r.Receive(s.now, p.ID, &protocol.HeartbeatAnswer{Term: raft(s.r).Term(), Room: true, Takes: s.takes[p.ID]})
 		}
@@ -64,6 +68,25 @@ func TestWhoHandsOverForSlowness(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Windows without a write are no end of a cause: each voter is asked once, however often the
+// writers pause. Windows with writes that are not slow are.
+func TestAPauseOfTheWritersIsNoNewCause(t *testing.T) {
+	s := newSlowShelf(t)
+	s.takes[id(2)], s.takes[id(3)] = time.Millisecond, time.Millisecond
+	for range 20 {
+		s.late, s.idle = 200*time.Millisecond, false
+		s.seconds(8)
+		s.idle = true
+		s.seconds(6)
+	}
+	expect(t, "hand-overs", s.said(protocol.EventSlow, ""), 2)
+	s.late, s.idle = 0, false
+	s.seconds(10)
+	s.late = 200 * time.Millisecond
+	s.seconds(9)
+	expect(t, "hand-overs for another cause", s.said(protocol.EventSlow, ""), 3)
 }
 
 // Slow now and then is not slow: one window without a cause, and all begins anew.

@@ -70,6 +70,11 @@ func (m *mean) end(underWay, last time.Duration) (of time.Duration) {
 	return of
 }
 
+// forget is for who has no seat: what it took before says nothing of what it takes with one.
+func (t *tempo) forget() {
+	*t = tempo{cfg: t.cfg, disk: t.disk, apply: t.apply, turn: t.turn, windows: t.windows}
+}
+
 // round is one of the timer: it notes how late it is, and ends the window.
 func (t *tempo) round(now protocol.Instant) {
 	if now < t.next {

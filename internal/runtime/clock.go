@@ -18,6 +18,9 @@ const (
 	sleepSlack = time.Millisecond
 	// readingFor is how long the boot clock is not read while nothing moves the wall clock.
 	readingFor = 10 * time.Millisecond
+	// momentTries is how often all clocks are read before it counts that they were read
+	// while this process was held up.
+	momentTries = 8
 )
 
 // origin is when this process began to count.
@@ -63,12 +66,24 @@ type bootReading struct {
 }
 
 func newClock(boot func() time.Duration, near func() (time.Duration, time.Time)) *clock {
-	c := &clock{boot: boot, near: near, boot0: boot()}
-	_, c.wall0 = near()
-	for range 3 { // one may be held up between its two clocks, which would look like a sleep to the next
-		c.look()
-	}
+	c := &clock{boot: boot, near: near}
+	c.boot0, _, c.wall0 = c.moment()
+	c.look()
 	return c
+}
+
+// moment reads all clocks as of one moment. One that falls asleep between two of them, or is held
+// up there, would take that for what the one clock has seen and the other has not.
+func (c *clock) moment() (boot, at time.Duration, wall time.Time) {
+	for range momentTries {
+		before, wallBefore := c.near()
+		boot = c.boot()
+		at, wall = c.near()
+		if passed := at - before; passed <= sleepSlack && (wall.Sub(wallBefore)-passed).Abs() <= sleepSlack {
+			break
+		}
+	}
+	return boot, at, wall
 }
 
 // Now returns the boot time since some origin. It never goes back. Any goroutine
@@ -100,9 +115,8 @@ func (c *clock) read() (now protocol.Instant, ahead time.Duration) {
 func (c *clock) look() (time.Duration, *bootReading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	boot := c.boot() - c.boot0
-	at, wall := c.near() // afterwards, so that a pause between the two is not taken for a sleep
-	seen := bootReading{at: at, wall: wall.Sub(c.wall0) - at, slept: boot - at}
+	boot, at, wall := c.moment()
+	seen := bootReading{at: at, wall: wall.Sub(c.wall0) - at, slept: boot - c.boot0 - at}
 	if last := c.seen.Load(); last != nil {
 		seen.ahead = last.ahead
 		if seen.slept <= last.slept+sleepSlack {

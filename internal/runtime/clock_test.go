@@ -12,11 +12,17 @@ type clocks struct {
 	boot, awake time.Duration
 	wall        time.Time
 	read        int
+	asleep      time.Duration // the machine sleeps so long right after the next reading of the boot clock
 }
 
 func (c *clocks) clock() *clock {
 	return newClock(
-		func() time.Duration { c.read++; return c.boot },
+		func() time.Duration {
+			c.read++
+			boot := c.boot
+			c.boot, c.wall, c.asleep = c.boot+c.asleep, c.wall.Add(c.asleep), 0
+			return boot
+		},
 		func() (time.Duration, time.Time) { return c.awake, c.wall },
 	)
 }
@@ -93,6 +99,25 @@ func TestASleepIsSeenAtOnce(t *testing.T) {
 		if got, want := c.Now().Sub(began), at.awake+step.slept; got != want {
 			t.Errorf("%s: got %v, want %v", step.what, got, want)
 		}
+	}
+}
+
+// A machine that falls asleep between two clocks that are read as one has slept as long
+// by both, and nothing was hidden from the boot clock.
+func TestASleepBetweenTwoClocksIsNoPauseThatWasHidden(t *testing.T) {
+	at := &clocks{boot: time.Hour, wall: time.Unix(1_800_000_000, 0), asleep: time.Second}
+	c := at.clock()
+	began, longest, boot := c.Now(), c.Longest(), at.boot
+	at.pass(readingFor)
+	at.asleep = time.Minute
+	for range 3 {
+		if got, want := c.Now().Sub(began), at.boot-boot; got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if got, want := c.Longest().Sub(longest), at.boot-boot; got != want {
+			t.Errorf("got %v by the larger of both, want %v", got, want)
+		}
+		at.pass(readingFor)
 	}
 }
 

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ type starting struct {
 	o       Options
 	rec     storage.Opened
 	retried bool
+	refused error // why the disk does not give the newest checkpoint, while the older one is used
 }
 
 func (s *starting) run(ctx context.Context) (replica.OpenedState, error) {
@@ -119,6 +121,11 @@ func (s *starting) run(ctx context.Context) (replica.OpenedState, error) {
 		if err != nil {
 			return replica.OpenedState{}, fmt.Errorf("the checkpoint at %d: %w", d.Index, err)
 		}
+		if d != &kept[0] {
+			if err := s.setAside(&kept[0], d); err != nil {
+				return replica.OpenedState{}, fmt.Errorf("the checkpoint at %d: %w", kept[0].Index, err)
+			}
+		}
 		s.machine.Install(loader)
 		return replica.OpenedState{Kept: s.store.Kept(), Applied: d.Index, Time: loader.Time()}, nil
 	}
@@ -142,11 +149,17 @@ func (s *starting) newest(ctx context.Context, kept []storage.Manifest) (*storag
 	}
 	loader, failed := s.load(ctx, older)
 	if failed != nil {
-		return newest, nil, err
+		return newest, nil, cmp.Or(ctx.Err(), err)
 	}
+	s.refused = err
+	return older, loader, nil
+}
+
+// setAside sets the newest checkpoint aside for the older one, which the log goes with.
+func (s *starting) setAside(newest, older *storage.Manifest) error {
 	s.tell(protocol.EventRefused, newest, fmt.Sprintf(
-		"the disk does not give the checkpoint at %d, which is set aside (starling checkpoint put-back uses it again): the one at %d and the log take its place: %v", newest.Index, older.Index, err))
-	return older, loader, s.store.SetAside(newest.Index)
+		"the disk does not give the checkpoint at %d, which is set aside (starling checkpoint put-back uses it again): the one at %d and the log take its place: %v", newest.Index, older.Index, s.refused))
+	return s.store.SetAside(newest.Index)
 }
 
 // reads reports whether the member can read a checkpoint: whether it knows its format level.

@@ -146,34 +146,49 @@ func lostInSilence(err error) bool {
 
 // atWork says to the other end of an accepted stream that this one is at work, while a
 // message that has come on it is being handed over for long: pings behind that one are not
-// read, and who is only busy is not silent.
+// read, and who is only busy is not silent. The timer runs only while there are messages.
 type atWork struct {
 	stream *memberStream
 	conn   *Conn
-	every  time.Duration
+	every  time.Duration // 0: the other end does not understand it
 	timer  *time.Timer
+	runs   atomic.Bool
 	frames uint64 // of the connection's moved, at the last look
 }
 
-// sayAtWork begins that, if the other end understands it. The caller stops the timer.
-func sayAtWork(stream *memberStream, conn *Conn) *time.Timer {
-	w := &atWork{stream: stream, conn: conn, every: conn.opt.SignTimeout / pulseBeats}
-	w.timer = time.AfterFunc(time.Hour, w.look)
-	if w.every > 0 && conn.Peer().AnswersPing {
-		w.timer.Reset(w.every)
-	} else {
-		w.timer.Stop()
+func sayAtWork(stream *memberStream, conn *Conn) *atWork {
+	w := &atWork{stream: stream, conn: conn}
+	if conn.Peer().AnswersPing {
+		w.every = conn.opt.SignTimeout / pulseBeats
 	}
-	return w.timer
+	w.timer = time.AfterFunc(time.Hour, w.look)
+	w.timer.Stop()
+	return w
+}
+
+// begin says that a message is being handed over.
+func (w *atWork) begin() {
+	w.stream.handing.Store(true)
+	w.run()
+}
+
+func (w *atWork) end() { w.stream.handing.Store(false) }
+
+func (w *atWork) run() {
+	if w.every > 0 && w.runs.CompareAndSwap(false, true) {
+		w.timer.Reset(w.every)
+	}
 }
 
 func (w *atWork) look() {
 	frames := w.conn.moved.frames.Load()
-	if frames == w.frames && w.stream.handing.Load() {
-		if w.conn.sendSign(FramePong) != nil {
-			return // it has ended
-		}
+	handing := w.stream.handing.Load()
+	if frames == w.frames && handing {
+		_ = w.conn.sendSign(FramePong) // refused only by a connection that has ended
 	}
 	w.frames = frames
-	w.timer.Reset(w.every)
+	w.runs.Store(false)
+	if w.stream.handing.Load() { // also one that has begun since
+		w.run()
+	}
 }

@@ -266,7 +266,7 @@ func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream, ve
 	if !s.inbound.attach(stream, c) {
 		return
 	}
-	defer sayAtWork(stream, c).Stop()
+	work := sayAtWork(stream, c)
 	for {
 		m, err := c.ReadMessage()
 		if damaged, ok := err.(damagedFrame); ok {
@@ -282,11 +282,11 @@ func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream, ve
 			s.inbound.answered(stream)
 			continue
 		}
-		stream.handing.Store(true)
+		work.begin()
 		if !stream.superseded.Load() {
 			s.cfg.Handler.Receive(peer.Member, m)
 		}
-		stream.handing.Store(false)
+		work.end()
 	}
 }
 

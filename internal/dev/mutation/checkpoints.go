@@ -27,8 +27,8 @@ func taken() []Mutation {
 		{
 			Name: "last-checkpoint-set-aside", Breaks: "a disk that gives nothing at a start takes the last checkpoint",
 			File: "internal/snapshotter/start.go", Tests: snapshotter,
-			Old: "	if failed != nil {\n		return newest, nil, err\n	}\n",
-			New: "	if failed != nil {\n		return newest, nil, errors.Join(err, s.store.SetAside(newest.Index))\n	}\n",
+			Old: "return newest, nil, cmp.Or(ctx.Err(), err)",
+			New: "return newest, nil, errors.Join(cmp.Or(ctx.Err(), err), s.store.SetAside(newest.Index))",
 		},
 		{
 			Name: "older-below-the-log", Breaks: "a checkpoint that the log does not go on from takes the place of one that the disk does not give",
