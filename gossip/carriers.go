@@ -125,9 +125,14 @@ type carriers struct {
 	text     string
 }
 
-// asked takes note of a question that goes as a datagram.
+// asked takes note of a question. One that goes over the stream because the other one has
+// said that datagrams are lost counts as well: a member that has forgotten that since, or was
+// started anew, answers as a datagram, and who leads asks nothing by which it would find out.
 func (s *carriers) asked(now protocol.Instant, m *member) {
 	c := &m.carrier
+	if c.doubted {
+		return
+	}
 	if c.unanswered == 0 {
 		c.since = now
 	}
@@ -137,7 +142,7 @@ func (s *carriers) asked(now protocol.Instant, m *member) {
 	}
 }
 
-// answered takes note of the answer to a question that went as a datagram.
+// answered takes note of the answer to a question.
 func (s *carriers) answered(m *member) { m.carrier.unanswered = 0 }
 
 // patience is how long an answer of a member may take: some round trips, and least at

@@ -172,3 +172,22 @@ func TestTheWordOfAnotherIsForgotten(t *testing.T) {
 		t.Errorf("told that all is well: %d answers as datagrams, %d over streams", d, s)
 	}
 }
+
+// A member that has said that datagrams are lost, and has forgotten it since, answers as a
+// datagram, and is not heard. Questions that it does not answer over the stream either are
+// evidence like any other: it is told again, and that in seconds.
+func TestWhoHasSaidItAndForgottenIsTold(t *testing.T) {
+	b := newBench(t, protocol.RoleActive, chain(10, 10, "h"), 10, 1, 2, Config{Have: 50 * time.Millisecond})
+	p := passiveID(1)
+	b.step(p, &protocol.StreamEcho{Number: 9, State: protocol.DatagramsLost})
+	told := false
+	for range 100 {
+		for _, e := range b.wait(50 * time.Millisecond).Messages {
+			echo, is := e.Message.(*protocol.StreamEcho)
+			told = told || is && e.To == p && echo.State == protocol.DatagramsDoubted
+		}
+	}
+	if !told {
+		t.Errorf("it is not told within 5 s, while its word counts for %v", echoToldFor)
+	}
+}

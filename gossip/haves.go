@@ -79,9 +79,7 @@ func (d *haves) sendAll(now protocol.Instant) {
 	}
 	for _, m := range to {
 		nonce := max(d.rng.Uint64(), 1)
-		if !m.carrier.streams() {
-			d.carriers.asked(now, m)
-		}
+		d.carriers.asked(now, m)
 		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: d.clock.Longest(now), stream: m.carrier.streams()}
 		d.next = (d.next + 1) % asksMax
 		h := d.presence.have(now)
@@ -204,7 +202,7 @@ func (d *haves) answered(now protocol.Instant, from protocol.MemberID, m *member
 		return
 	}
 	asked := d.asks[i].at
-	if m != nil && !d.asks[i].stream {
+	if m != nil && (!d.asks[i].stream || !m.carrier.doubted) {
 		d.carriers.answered(m)
 	}
 	d.asks[i] = ask{}

@@ -49,7 +49,7 @@ func TestSeedsThatOnceFailed(t *testing.T) {
 	for _, c := range []struct {
 		seed uint64
 		kind string
-	}{{207, ""}, {252, ""}, {5364, ""}, {753, ""}, {811, ""}, {9993, ""}, {20135, ""}, {40063, ""}, {61026, ""}, {62012, "rot"}, {300012, "repair"}, {400204, "repair"}, {604, ""}, {1040, "calls"}, {131, ""}, {850, ""}, {926, ""}} {
+	}{{207, ""}, {252, ""}, {5364, ""}, {753, ""}, {811, ""}, {9993, ""}, {20135, ""}, {40063, ""}, {61026, ""}, {62012, "rot"}, {300012, "repair"}, {400204, "repair"}, {604, ""}, {1040, "calls"}, {131, ""}, {850, ""}, {926, ""}, {414, ""}, {1064, ""}} {
 		if r := Run(c.seed, Options{Profile: c.kind}); r.Violation != nil {
 			t.Errorf("seed %d: %v\n%s", c.seed, r.Violation, r.Stack)
 		}

@@ -35,6 +35,12 @@ func carriers() []Mutation {
 			New: "c.toldUntil = now.Add(1000 * echoToldFor)",
 		},
 		{
+			Name: "word-is-all", Breaks: "who has said that datagrams are lost, and has forgotten it, gives a follower no age for a minute and a half",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "	if c.doubted {\n		return\n	}\n	if c.unanswered == 0 {",
+			New: "	if c.streams() {\n		return\n	}\n	if c.unanswered == 0 {",
+		},
+		{
 			Name: "news-wait-for-datagrams", Breaks: "newcomers are heard of by whoever they have asked, and where datagrams are lost by nobody else for half a minute",
 			File: "gossip/reunion/reunion.go", Tests: []string{"./gossip/swim"},
 			Old: "n > 0 && f.rand.IntN(max(n, len(f.live))) < n {",
