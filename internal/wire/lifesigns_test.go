@@ -454,7 +454,8 @@ func TestPingsKeepNoStreamThatIsIdle(t *testing.T) {
 			t.Fatalf("it has ended though it was used: %v", <-l.states)
 		}
 		time.Sleep(2 * idle)
-		if err := receive(t, l.states); !errors.Is(err, protocol.ErrClosed) {
+		// A ping may have been on its way when the other side closed the stream.
+		if err := receive(t, l.states); !errors.Is(err, protocol.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
 			t.Fatalf("got %v, want %v", err, protocol.ErrClosed)
 		}
 		time.Sleep(idle)
