@@ -314,10 +314,11 @@ func (f *flock) equalApplied(a, b string) {
 }
 
 // convict has a member find out that its state is wrong while a checkpoint of that is kept, which is
-// never given up in this run. It fails, and the member is started again, if that was given up before.
+// never given up in this run. It fails, and the member is started again, if that was given up before,
+// or if a whole quarantine has passed between two looks at it.
 func (f *flock) convict(caller resources.Caller, name, file string) error {
 	m := f.members[name]
-	before := m.machine.Applied()
+	before, healed := m.machine.Applied(), f.journals[name].count(saysHealed)
 	f.bad[name].Store(true)
 	f.command(caller)
 	f.equalApplied(name, "p2")
@@ -336,6 +337,11 @@ func (f *flock) convict(caller resources.Caller, name, file string) error {
 			f.kill(name)
 			f.again(name)
 			return fmt.Errorf("%d checkpoints are kept, none above %d, where the state is wrong", len(kept), before)
+		}
+		if f.journals[name].count(saysHealed) > healed {
+			f.kill(name)
+			f.again(name)
+			return errors.New("it has healed already")
 		}
 		if !held && m.Status().Checkpoint > before {
 			m.lanes[member.Store].add(hold)
@@ -356,39 +362,41 @@ func (f *flock) convict(caller resources.Caller, name, file string) error {
 func TestAQuarantineOutlivesAKill(t *testing.T) {
 	t.Parallel()
 	for _, unreadable := range []bool{false, true} {
-		f := newFlock(t)
-		caller := f.writer()
-		f.marks(caller, 3)
-		leader, others := f.followers()
-		name := others[0]
-		file := filepath.Join(f.configs[name].Dir, wal.QuarantineFile)
-		f.eventually("it is in quarantine, and has a bad checkpoint", func() error { return f.convict(caller, name, file) })
-		f.kill(name)
-		f.kill(leader)
-		f.kill(others[1])
-		if unreadable {
-			if err := os.WriteFile(file, []byte("at 3\n"), 0o600); err != nil {
-				t.Fatal(err)
+		t.Run(fmt.Sprintf("unreadable=%t", unreadable), func(t *testing.T) {
+			f := newFlock(t)
+			caller := f.writer()
+			f.marks(caller, 3)
+			leader, others := f.followers()
+			name := others[0]
+			file := filepath.Join(f.configs[name].Dir, wal.QuarantineFile)
+			f.eventually("it is in quarantine, and has a bad checkpoint", func() error { return f.convict(caller, name, file) })
+			f.kill(name)
+			f.kill(leader)
+			f.kill(others[1])
+			if unreadable {
+				if err := os.WriteFile(file, []byte("at 3\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		cfg := f.configs[name]
-		cfg.Opening = func(m *Member) {
-			q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Consistency: protocol.Local}
-			q.Argument, _ = resources.AppendValue(nil, kvmap.KeyRequest("one key"))
-			r, err := m.Do(f.ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &q})
-			if err != nil || r.Result.Code != protocol.ErrNotServing.Code || m.Ready() == nil {
-				t.Errorf("cannot be read: %t: a read is answered with %q, %v, and it is not ready because %v", unreadable, r.Result.Code, err, m.Ready())
+			cfg := f.configs[name]
+			cfg.Opening = func(m *Member) {
+				q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Consistency: protocol.Local}
+				q.Argument, _ = resources.AppendValue(nil, kvmap.KeyRequest("one key"))
+				r, err := m.Do(f.ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &q})
+				if err != nil || r.Result.Code != protocol.ErrNotServing.Code || m.Ready() == nil {
+					t.Errorf("a read is answered with %q, %v, and it is not ready because %v", r.Result.Code, err, m.Ready())
+				}
+				f.openAll(leader, others[1])
 			}
-			f.openAll(leader, others[1])
-		}
-		m := f.open(cfg)
-		f.eventually("it has healed", func() error {
-			if _, err := os.Stat(file); err == nil {
-				return errors.New("the quarantine is on disk")
-			}
-			return m.Ready()
+			m := f.open(cfg)
+			f.eventually("it has healed", func() error {
+				if _, err := os.Stat(file); err == nil {
+					return errors.New("the quarantine is on disk")
+				}
+				return m.Ready()
+			})
+			f.equal()
+			f.verify(m)
 		})
-		f.equal()
-		f.verify(m)
 	}
 }
