@@ -266,3 +266,12 @@ func TestDeadActivesAreReplacedWhileWritesRun(t *testing.T) {
 		t.Errorf("counted %d, want %d to %d, and 100 at least", total, w.acked, w.acked+w.unknown)
 	}
 }
+
+// seatsAt is what the leader says of the seats, asked at one member.
+func seatsAt(t *testing.T, at string) (s autopilotJSON) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(works(t, "", "autopilot", "get", "--addr", at, "-o", "json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package cmd
 
 import (
@@ -12,15 +14,6 @@ import (
 	"testing"
 	"time"
 )
-
-// seatsAt is what the leader says of the seats, asked at one member.
-func seatsAt(t *testing.T, at string) (s autopilotJSON) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(works(t, "", "autopilot", "get", "--addr", at, "-o", "json")), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // A command that changes seats says what it did, changes all of that or nothing, and
 // is asked of the leader, whoever is at --addr.
