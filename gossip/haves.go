@@ -215,11 +215,3 @@ func (d *haves) answered(now protocol.Instant, from protocol.MemberID, m *member
 		d.members.took(m, d.clock.Longest(now).Sub(asked))
 	}
 }
-
-// smooth moves an average towards a sample; the first sample is the average.
-func smooth(average, sample time.Duration) time.Duration {
-	if average == 0 {
-		return sample
-	}
-	return average + (sample-average)/8
-}

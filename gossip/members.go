@@ -150,6 +150,24 @@ func (ms *members) took(m *member, rtt time.Duration) {
 	m.rtt, ms.rtt = smooth(m.rtt, rtt), smooth(ms.rtt, rtt)
 }
 
+// smooth takes one more sample into an average. A single one moves it by half of it and a few
+// milliseconds at most: a stream that stood still for seconds, after a cut, says nothing of the
+// next answer, and pulls would wait for seconds on its account.
+func smooth(average, sample time.Duration) time.Duration {
+	if average == 0 {
+		return min(sample, firstTripMax)
+	}
+	return average + (min(sample, max(tripGrowth*average, tripNoise))-average)/8
+}
+
+// What one sample counts for at most: the first, one beside a small average, and one beside a
+// larger one, in averages.
+const (
+	firstTripMax = 500 * time.Millisecond
+	tripNoise    = 40 * time.Millisecond
+	tripGrowth   = 5
+)
+
 // mayAnswer charges one small answer to a member.
 func (ms *members) mayAnswer(now protocol.Instant, to protocol.MemberID) bool {
 	return ms.budget(to).answers.take(now, 1, answersPerSecond, answersBurst)

@@ -322,3 +322,23 @@ func TestFetchThatNobodyGivesIsTold(t *testing.T) {
 		}
 	}
 }
+
+// One question whose answer a stream held back for seconds, after a cut, made all pulls wait for four
+// times an eighth of that.
+func TestAStreamThatStoodStillDoesNotSlowPulls(t *testing.T) {
+	b := aside(protocol.RolePassive, 3, 1, Config{})
+	m := b.members.get(activeID(1))
+	for range 20 {
+		b.members.took(m, time.Millisecond)
+	}
+	b.members.took(m, 8*time.Second)
+	if m.rtt > 10*time.Millisecond || b.members.rtt > 10*time.Millisecond {
+		t.Errorf("a round trip of 1 ms is taken for one of %v, all for %v", m.rtt, b.members.rtt)
+	}
+	for range 40 { // what stays so is believed within two seconds of questions
+		b.members.took(m, 300*time.Millisecond)
+	}
+	if m.rtt < 250*time.Millisecond {
+		t.Errorf("a round trip of 300 ms is taken for one of %v", m.rtt)
+	}
+}

@@ -24,7 +24,6 @@ func (p *presence) have(now protocol.Instant) *protocol.Have {
 		Applied: p.self.Applied,
 		Commit:  max(p.self.Commit, p.self.LastIndex),
 		Term:    p.self.Term,
-		Leader:  p.self.Leader,
 		Behind:  p.fetching.behind(),
 	}
 	if p.self.source() {
@@ -34,6 +33,11 @@ func (p *presence) have(now protocol.Instant) *protocol.Have {
 	h.Holes = p.intake.holes()
 	if x, age, ok := p.fresh.newest(p.clock.Longest(now)); ok && !p.self.wrong {
 		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, x.index, x.sum, int64(age)
+	}
+	// [S] Who was told of a leader passes that on with how old it is, or two of them tell each
+	// other of one that is gone, for ever.
+	if h.FreshKnown || p.self.Role == protocol.RoleActive {
+		h.Leader = p.self.Leader
 	}
 	if p.self.wrong {
 		h.Diverged = p.self.diverged

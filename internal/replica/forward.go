@@ -121,6 +121,7 @@ func (q *commands) onForwardAnswer(now protocol.Instant, from protocol.MemberID,
 	}
 	a.silent = 0
 	if m.Result.Code == protocol.AtWork {
+		q.who.atWork(now, from)
 		return
 	}
 	f := a.remove(i)

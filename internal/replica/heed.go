@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"time"
+
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -13,11 +15,11 @@ import (
 type leaderHint struct {
 	term   protocol.Term
 	leader protocol.MemberID
-	at     protocol.Instant // when it was heard of last
+	at     protocol.Instant // when it led last, as far as is known
 	named  bool             // the log names it as a voter
 }
 
-// hintPatience is how many election timeouts a hint is kept that nobody repeats.
+// hintPatience is how many election timeouts a hint is kept that nobody renews.
 const hintPatience = 10
 
 // hearing is who leads, as far as this member knows, and whose word has counted.
@@ -66,11 +68,31 @@ func (h *hearing) changed() bool {
 	return true
 }
 
+// haveSaid takes what a HAVE says of who leads. It is as old as the freshness beside it:
+// that comes from the leader.
+func (h *hearing) haveSaid(now protocol.Instant, m *protocol.Have) {
+	at := now
+	if m.FreshKnown {
+		at = now.Add(-min(max(time.Duration(m.FreshAge), 0), h.hintLasts()))
+	}
+	h.heardOf(at, m.Term, m.Leader)
+}
+
+func (h *hearing) hintLasts() time.Duration { return hintPatience * h.cfg.Active.Election }
+
+// forget ends a hint that nobody has renewed for long: whom it names leads no more, or
+// is not heard.
+func (h *hearing) forget(now protocol.Instant) {
+	if now >= h.hint.at.Add(h.hintLasts()) {
+		h.hint.leader = protocol.MemberID{}
+	}
+}
+
 // heardOf keeps the newest leader as whom to ask. One whom the log names as a
-// voter goes before any other, whatever its term; what nobody has repeated for
+// voter goes before any other, whatever its term; what nobody has renewed for
 // long gives way to anything: so a hint that was made up is got rid of, and a
 // leader that the log does not name yet is found.
-func (h *hearing) heardOf(now protocol.Instant, t protocol.Term, leader protocol.MemberID) {
+func (h *hearing) heardOf(at protocol.Instant, t protocol.Term, leader protocol.MemberID) {
 	last := h.log.logTerms().LastTerm()
 	switch {
 	case leader.IsZero() || leader == h.cfg.ID: // a passive never leads
@@ -79,10 +101,20 @@ func (h *hearing) heardOf(now protocol.Instant, t protocol.Term, leader protocol
 		h.unheeded++
 		return
 	}
-	next := leaderHint{term: t, leader: leader, at: now, named: h.log.names(leader)}
-	stale := h.hint.leader.IsZero() || now >= h.hint.at.Add(hintPatience*h.cfg.Active.Election)
-	if stale || next.named && !h.hint.named || next.named == h.hint.named && t >= h.hint.term {
+	h.forget(at)
+	next := leaderHint{term: t, leader: leader, at: at, named: h.log.names(leader)}
+	if h.hint.term == t && h.hint.leader == leader {
+		next.at = max(at, h.hint.at)
+	}
+	if h.hint.leader.IsZero() || next.named && !h.hint.named || next.named == h.hint.named && t >= h.hint.term {
 		h.hint = next
+	}
+}
+
+// atWork takes the word of the leader that it works on what it was asked after.
+func (h *hearing) atWork(now protocol.Instant, by protocol.MemberID) {
+	if by == h.hint.leader {
+		h.hint.at = now
 	}
 }
 

@@ -99,3 +99,53 @@ func TestActiveWithALeaderTakesNothingFromTheFlock(t *testing.T) {
 		}
 	}
 }
+
+// [S] Counterexample: a leader steps down, and two passives that it had told of itself go on to tell
+// each other that it leads: for ever their status names it, and they forward to it. Nobody else tells
+// them anything. Once they have heard how old their state is, and it gets older; once they have not.
+func TestPassivesDoNotKeepALeaderAliveBetweenThem(t *testing.T) {
+	for _, aged := range []bool{false, true} {
+		now, members := protocol.Instant(0), map[protocol.MemberID]*Replica{}
+		rec := found(2, 10, 10, threeVoters)
+		for _, self := range []byte{8, 9} {
+			r := open(t, self, rec)
+			serve(t, r)
+			r.SetPeers(now, []protocol.Peer{{ID: id(2), Role: protocol.RoleActive}, {ID: id(17 - self), Role: protocol.RolePassive}})
+			members[id(self)] = r
+		}
+		said := protocol.Have{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 2, Leader: id(2)}
+		if aged {
+			said.FreshKnown, said.FreshIndex, said.FreshSum = true, 10, rec.LastSum.Head()
+		}
+		pass := func(d time.Duration, leads bool) {
+			for end := now.Add(d); now < end; {
+				now = now.Add(10 * time.Millisecond)
+				for self, r := range members {
+					r.Tick(now)
+					for _, s := range r.Effects().Send {
+						if to := members[s.To]; to != nil {
+							to.Receive(now, self, s.Message)
+						} else if asked, ok := s.Message.(*protocol.Have); ok && leads {
+							answer := said
+							answer.AnswerTo = asked.Nonce
+							r.Receive(now, s.To, &answer)
+						}
+					}
+				}
+			}
+		}
+		for _, step := range []struct {
+			lasts  time.Duration
+			leads  bool
+			leader protocol.MemberID
+		}{{time.Second, true, id(2)}, {2 * time.Second, false, id(2)}, {10 * time.Second, false, protocol.MemberID{}}} {
+			pass(step.lasts, step.leads)
+			for self, r := range members {
+				s := r.Status(now)
+				if s.Leader != step.leader || s.Fresh.Known != aged {
+					t.Errorf("aged: %t: at %v %s says that %s leads, want %s; its age is known: %t", aged, now, self.Short(), s.Leader.Short(), step.leader.Short(), s.Fresh.Known)
+				}
+			}
+		}
+	}
+}

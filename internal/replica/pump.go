@@ -19,6 +19,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.reads.flush(now)
 	r.unreadable.repairing.follow(now)
 	r.unreadable.forget(now, r.log.logTerms().FirstIndex())
+	r.hearing.forget(now)
 	r.log.role.SetUnreadable(now, r.unreadable.upTo())
 	r.apply.tellFit(now)
 	for round := 0; ; round++ {

@@ -308,7 +308,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		if !r.cfg.signed() && !r.log.knows() {
 			switch said := m.(type) {
 			case *protocol.Have:
-				r.hearing.heardOf(now, said.Term, said.Leader)
+				r.hearing.haveSaid(now, said)
 			case *protocol.Append:
 				r.hearing.heardOf(now, said.Term, from)
 			case *protocol.InstallCheckpoint:

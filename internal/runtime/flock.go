@@ -69,8 +69,9 @@ func (m *Member) lookAround() {
 // source is when this member last knew of a leader, at the youngest: the loop finds out,
 // and any goroutine may look.
 type source struct {
-	led    atomic.Int64 // on the member's clock
-	orphan atomic.Bool  // that was long ago
+	led      atomic.Int64 // on the member's clock
+	orphan   atomic.Bool  // that was long ago
+	followed atomic.Bool  // it has ever been so in this run
 }
 
 // note finds it out. Voters know by themselves who leads; the others are told, and would
@@ -82,6 +83,7 @@ func (x *source) note(now protocol.Instant, s *replica.Situation, age time.Durat
 		at = now
 	case !votes(s) && known: // and not now: what is told is as old as it says
 		at = max(at, now.Add(-age))
+		x.followed.Store(true)
 	}
 	x.led.Store(int64(at))
 	x.orphan.Store(now.Sub(at) > orphanAfter)

@@ -109,23 +109,20 @@ func (m *Member) readyNow(s *replica.Situation, at *replica.Position) error {
 	if err := m.applier.why(); err != nil {
 		return err
 	}
+	silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load()))
+	orphan := !votes(s) && silent > wordAfter(m)
 	switch {
 	case s.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + s.Stuck)
-	case s.Leader.IsZero():
+	case s.Leader.IsZero() && (!orphan || !m.source.followed.Load() || m.dirs.elsewhere.Load() != nil):
 		err := m.dirs.noLeader(s.Leaderless)
 		if why, _ := m.guard.waiting(); why != "" { // its own vote does, too
 			return protocol.ErrNoLeader.With(err.Error() + "; this member stores nothing now: " + why)
 		}
 		return err
-	}
-	if !votes(s) {
-		if silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load())); silent > wordAfter(m) {
-			return protocol.ErrNotServing.With(fmt.Sprintf(
-				"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
-		}
-	}
-	switch {
+	case orphan:
+		return protocol.ErrNotServing.With(fmt.Sprintf(
+			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
 	case s.Behind != "":
 		return protocol.ErrNotServing.With("still catching up: " + s.Behind)
 	case !s.Proven:

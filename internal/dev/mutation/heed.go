@@ -112,6 +112,18 @@ func believed() []Mutation {
 			New: "		m.raiseTerm(msg.Term)\n		// What a deposed leader says is not wrong",
 		},
 		{
+			Name: "told-leader-kept-alive", Breaks: "two passives tell each other for ever of a leader that is gone",
+			File: "gossip/presence.go", Tests: replica,
+			Old: "if h.FreshKnown || p.self.Role == protocol.RoleActive {",
+			New: "if h.FreshKnown || !p.self.Leader.IsZero() {",
+		},
+		{
+			Name: "told-leader-is-of-now", Breaks: "what a passive says of who leads counts as news, however old it is",
+			File: "internal/replica/heed.go", Tests: replica,
+			Old: "\tif m.FreshKnown {\n",
+			New: "\tif m.FreshKnown && m.Leader.IsZero() {\n",
+		},
+		{
 			Name: "anybody-answers-forwards", Breaks: "a stranger acknowledges writes that never were",
 			File: "internal/replica/forward.go", Tests: replica,
 			Old: "if a.sent[i].to != from {",

@@ -12,8 +12,8 @@ func waits() []Mutation {
 		{
 			Name: "at-work-is-an-answer", Breaks: "a write is acknowledged because the leader has it in hand",
 			File: "internal/replica/forward.go", Tests: []string{"./internal/replica"},
-			Old: "if m.Result.Code == protocol.AtWork {\n\t\treturn\n\t}",
-			New: "if m.Result.Code == protocol.AtWork {\n\t\tm.Result.Code = protocol.OK\n\t}",
+			Old: "\t\tq.who.atWork(now, from)\n\t\treturn\n",
+			New: "\t\tq.who.atWork(now, from)\n\t\tm.Result.Code = protocol.OK\n",
 		},
 		{
 			Name: "any-answer-is-life", Breaks: "a member whose loop hangs is waited for while it answers what needs no loop",
