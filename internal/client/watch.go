@@ -104,8 +104,12 @@ func (s *stream) next(changes protocol.Changes) (protocol.Changes, bool) {
 		return changes, false
 	}
 	changes.Index = max(changes.Index, s.known) // without changes: where the stream begins
+	// [S] What a client has seen comes from members. The index that was asked for does not: nothing
+	// may have come to it yet.
+	if len(changes.Changes) > 0 || changes.Index != s.watch.From {
+		s.client.seen.raise(changes.Index)
+	}
 	s.watch.From = max(s.watch.From, changes.Index)
-	s.client.seen.raise(changes.Index)
 	return changes, true
 }
 

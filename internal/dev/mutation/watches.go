@@ -4,6 +4,12 @@ package mutation
 func watches() []Mutation {
 	return []Mutation{
 		{
+			Name: "seen-by-asking", Breaks: "a watch of an index to come raises what its client has seen: its session reads hang, and its next watch has a gap",
+			File: "internal/client/watch.go", Tests: []string{"."},
+			Old: "if len(changes.Changes) > 0 || changes.Index != s.watch.From {",
+			New: "if len(changes.Changes) > 0 || changes.Index >= s.watch.From {",
+		},
+		{
 			Name: "part-told-alone", Breaks: "a part of what one entry changed is told as if it were all",
 			File: "internal/wire/watch.go", Tests: []string{"./internal/wire"},
 			Old: "if s.parts.Index == 0 && !c.More {",
