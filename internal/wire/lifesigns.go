@@ -137,11 +137,13 @@ func (s *lifeSigns) stop() {
 	}
 }
 
-// lostInSilence reports whether a stream has ended because nothing came on it, or nothing
-// that was sent was acknowledged: only an attempt shows whether the way is open again.
+// lostInSilence reports whether a stream has ended because nothing came on it, nothing that
+// was sent was acknowledged, or a router knew no way: only an attempt shows whether the way is
+// open again.
 func lostInSilence(err error) bool {
 	silent := (*SilentError)(nil)
-	return errors.As(err, &silent) || errors.Is(err, syscall.ETIMEDOUT)
+	return errors.As(err, &silent) || errors.Is(err, syscall.ETIMEDOUT) ||
+		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
 // atWork says to the other end of an accepted stream that this one is at work, while a

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -463,4 +465,19 @@ func TestPingsKeepNoStreamThatIsIdle(t *testing.T) {
 			t.Errorf("it was dialled again for nothing: %v", <-l.states)
 		}
 	})
+}
+
+// A router that knows no way ends a stream with another error than the silence of its other end
+// does. Nobody tried again until there was something to send.
+func TestAStreamThatHasNoWayIsTriedAgain(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
+		if !lostInSilence(&net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", errno)}) {
+			t.Errorf("%v is not taken for a way that is lost", errno)
+		}
+	}
+	for _, err := range []error{io.EOF, syscall.ECONNRESET, protocol.ErrClosed} { // somebody answers
+		if lostInSilence(err) {
+			t.Errorf("%v is taken for a way that is lost", err)
+		}
+	}
 }
