@@ -444,6 +444,9 @@ func TestExploreBeginsOneClusterAtMost(t *testing.T) {
 // TestExploreFindsWhatIsPlanted breaks the house round the core; what is broken in
 // the core itself is in internal/dev/mutation.
 func TestExploreFindsWhatIsPlanted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: one goroutine, thousands of worlds")
+	}
 	for _, c := range []struct {
 		name, world string
 		plant       func(*world)

@@ -126,6 +126,9 @@ func (c *churner) slide(m string, from, to int) {
 // and go, and measures again. What is there on purpose (the ring, the latest
 // answers of a session) is there at both times, and little.
 func TestMemoryComesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: one goroutine, and the race detector counts memory of its own")
+	}
 	const few, many = 2000, 20_000
 	nothing, _ := resources.AppendValue(nil, struct{}{})
 	push := func(c *churner) {

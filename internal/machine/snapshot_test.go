@@ -291,6 +291,9 @@ func newTracked(t testing.TB) *machine.Machine {
 // made anew at every step: out of the whole state, out of a base and all that
 // was changed since, and out of layers. All must stay equal.
 func TestRestoredAtEveryStep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: one goroutine, 3,000 states")
+	}
 	r := newRandom(t)
 	for range 6 {
 		testRestored(t, r, 500)
