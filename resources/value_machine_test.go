@@ -240,7 +240,11 @@ func randomCommand(r *rand.Rand) (typ, operation string, argument []byte) {
 // values between its batches; one does so all the time, and is restarted from
 // checkpoints. All have the same state and give the same answers.
 func TestMembersOfOtherHistoriesAgree(t *testing.T) {
-	entries := commandsOfAll(t, rand.New(rand.NewPCG(5, 6)), 100_000)
+	commands := 100_000
+	if testing.Short() {
+		commands = 5000
+	}
+	entries := commandsOfAll(t, rand.New(rand.NewPCG(5, 6)), commands)
 	registry, err := resources.NewRegistry(kvmap.Type, queue.Type, counter.Type, ledgerType)
 	if err != nil {
 		t.Fatal(err)
