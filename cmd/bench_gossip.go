@@ -27,7 +27,7 @@ func (p *Program) benchGossipCommand() *cli.Command {
 			"which are models: every passive pulling straight from an active, and memberlist's queue of broadcasts.\n\n" +
 			"With --real, members in this process over loopback sockets, on this machine's clock.\n\n" +
 			examples("starling bench gossip", "starling bench gossip --members 1000 --loss 0.05", "starling bench gossip --mode all --plot spread.svg",
-				"starling bench gossip --members 10,100,1000 --plot egress.svg", "starling bench gossip --cut 10s", "starling bench gossip --real --members 20"),
+				"starling bench gossip --members 10,100,1000 --plot egress.svg", "starling bench gossip --cut 10s", "starling bench gossip --dead 0.1 --seeds 25", "starling bench gossip --real --members 20"),
 		Flags: []cli.Flag{
 			stringFlag("members", "100", "how many passives, `N[,N...]`, beside three actives"),
 			boundedFloat("loss", 0, 0, 0.9, "`SHARE` of the datagrams that is lost, 0 to 0.9"),
@@ -42,6 +42,7 @@ func (p *Program) benchGossipCommand() *cli.Command {
 			unsaid("2s, 1s with more than 1,000 members, 10s with --real", boundedDuration("for", 0, 100*time.Millisecond, time.Hour, "how long entries are written, `DURATION`")),
 			unsaid("no cut", boundedDuration("cut", 0, 100*time.Millisecond, cutMax, "cut half of the flock off for a `DURATION`, and measure how it heals")),
 			uint64Flag("seed", 1, "the `SEED` that decides everything"),
+			unsaid("one", boundedInt("seeds", 0, 2, spread.SeedsMax, "`N` seeds from that on: the median and the worst of each figure, and with --dead or --slow how many times longer the lag is than without")),
 			unsaid("4", boundedInt("gossip-fanout", 0, 1, 64, "fan-out `N` of the mode flood")),
 			unsaid("0.75", boundedFloat("gossip-probability", 0, 0.01, 1, "`SHARE` of the fan-out that gets a copy, in the mode flood")),
 			stringFlag("plot", "", "also draw into this `FILE`, as SVG: the share of the members that have an entry over time; with several numbers of members, the leader's egress against them"),
@@ -58,6 +59,7 @@ type gossipBench struct {
 	sizes    []int
 	modes    []spread.Mode
 	cut      time.Duration
+	seeds    int
 	plot     string
 	real     bool
 	json     bool
@@ -73,6 +75,8 @@ func (p *Program) benchGossip(c *cli.Context) error {
 		return p.benchGossipReal(c.Context, b)
 	case b.cut > 0:
 		return p.benchGossipCut(c, b)
+	case b.seeds > 0:
+		return p.benchGossipSeeds(c, b)
 	}
 	var all []spread.Figures
 	// Larger flocks take longer, about in proportion.
@@ -157,6 +161,23 @@ func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
 	return p.printJSON(out)
 }
 
+func (p *Program) benchGossipSeeds(c *cli.Context, b *gossipBench) error {
+	bar := newProgress(p.Stderr, "spreading", "per cent", 100)
+	t, err := spread.RunSeeds(b.settings[0], b.seeds, func(share float64) error {
+		bar.set(int64(100*share), int64(100*share))
+		return c.Context.Err()
+	})
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	if b.json {
+		return p.printJSON(t.JSON())
+	}
+	fmt.Fprint(p.Stdout, t.String())
+	return nil
+}
+
 func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
 	set := &b.settings[0]
 	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", spread.Actives, set.Members)
@@ -192,7 +213,7 @@ func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
 
 // gossipBenchOf reads the flags.
 func gossipBenchOf(c *cli.Context) (*gossipBench, error) {
-	b := &gossipBench{cut: c.Duration("cut"), plot: c.String("plot"), real: c.Bool("real")}
+	b := &gossipBench{cut: c.Duration("cut"), seeds: c.Int("seeds"), plot: c.String("plot"), real: c.Bool("real")}
 	var err error
 	if b.json, err = wantsJSON(c); err != nil {
 		return nil, err
@@ -256,6 +277,9 @@ func (b *gossipBench) together(c *cli.Context) error {
 		if !one || !core || b.plot != "" {
 			errs = append(errs, errors.New("--cut goes with one number of members and --mode hybrid or flood, and without --plot"))
 		}
+	}
+	if b.seeds > 0 && (!one || b.plot != "" || b.cut > 0 || b.real) {
+		errs = append(errs, errors.New("--seeds goes with one number of members and one mode, and without --plot, --cut and --real"))
 	}
 	if b.real {
 		if !one || !core || b.plot != "" || b.cut > 0 {

@@ -80,6 +80,9 @@ func TestBenchGossipRefusesNonsense(t *testing.T) {
 		{"--rate 0", "--rate is 0, not from"},
 		{"--members 10000 --rate 10000", "arrivals"},
 		{"--cut 1s --mode pull", "--cut goes with"},
+		{"--seeds 1", "--seeds is 1, not from 2"},
+		{"--seeds 3 --members 10,20", "--seeds goes with"},
+		{"--seeds 3 --cut 1s", "--seeds goes with"},
 		{"--cut 1ms", "--cut is 1ms, not from"},
 		{"--real --loss 0.1", "--loss is for virtual time"},
 		{"--real --members 1000", "in one process"},
@@ -102,6 +105,18 @@ func TestBenchGossipCut(t *testing.T) {
 		Behind int     `json:"behind"`
 	}
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || got.Healed <= 0 || got.Behind < 40 {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+func TestBenchGossipSeeds(t *testing.T) {
+	stdout, stderr, code := run(context.Background(), "", "bench", "gossip", "--members", "12", "--for", "200ms", "--slow", "0.1", "--seeds", "2", "-o", "json")
+	var got struct {
+		Seeds int                `json:"seeds"`
+		Lag   map[string]float64 `json:"lag_p99_ms"`
+		Times map[string]float64 `json:"lag_p99_times"`
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || got.Seeds != 2 || got.Lag["median"] <= 0 || got.Times["worst"] < got.Times["median"] {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 }

@@ -83,6 +83,36 @@ func TestDeadAndSlowMembersAreNotInTheFigures(t *testing.T) {
 	}
 }
 
+// Several seeds: the median and the worst, and how much worse than without the ill members.
+func TestTailsAreOfSeveralSeeds(t *testing.T) {
+	set := small(Hybrid)
+	set.Members, set.Dead = 20, 0.1
+	a, err := RunSeeds(set, 3, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.All) != 3 || len(a.Times) != 3 || a.All[2].Setting.Seed != set.Seed+2 {
+		t.Fatalf("got %d runs and %d ratios, want 3 of each", len(a.All), len(a.Times))
+	}
+	out, text := a.JSON(), a.String()
+	for _, x := range tails() {
+		both, ok := out[x.key].(map[string]any)
+		if !ok || both["median"].(float64) > both["worst"].(float64) || !strings.Contains(text, x.name) {
+			t.Errorf("%s: got %v in %s", x.key, out[x.key], text)
+		}
+	}
+	if got := out["lag_p99_times"].(map[string]any)["median"].(float64); got < 0.5 {
+		t.Errorf("got a lag %v times that of a healthy flock", got)
+	}
+	if middle, worst := middleAndWorst([]float64{3, -1, 1}); middle != 3 || worst != -1 {
+		t.Errorf("got %v and %v, want 3, and never as the worst", middle, worst)
+	}
+	stop := errors.New("stop")
+	if _, err := RunSeeds(set, 3, func(float64) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("got %v, want %v", err, stop)
+	}
+}
+
 func TestAnErrorEndsARun(t *testing.T) {
 	stop := errors.New("stop")
 	for _, mode := range Modes() {
