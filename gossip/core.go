@@ -120,6 +120,9 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 	c.fresh.compareFresh(now)
 	c.intake.advance()
 	if c.self.follows() {
+		if p.LastIndex > before.LastIndex {
+			c.links.tell(now)
+		}
 		c.intake.deliver()
 		return
 	}
@@ -207,11 +210,15 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 	r := f.Range()
 	fresh := c.intake.note(r)
 	if !pulled && c.links.treed() {
+		c.pulling.late.came(now, f, r.Last > c.pulling.known)
 		c.tree.arrived(now, from, f, fresh)
 	}
-	if fresh && !pulled && int(f.Hop)+1 < c.push.hopLimit() {
+	if fresh && (!pulled || asked && c.links.hands(f)) && int(f.Hop)+1 < c.push.hopLimit() {
 		passed := *f
 		passed.Hop++
+		if pulled {
+			passed.Flags |= protocol.FrameTaint
+		}
 		c.push.spread(now, &passed, from)
 	}
 	if !c.self.takes() {

@@ -38,6 +38,11 @@
 //
 // A copy over a lazy link is said to cross (see push in eager.go).
 //
+// A parent that leaves three holes in a row is pruned, the anchor too. Where holes are
+// common, more parents are wanted (see parentsWanted), and the children of lazy links hear
+// of each frame (see tell in eager.go). What comes by stream may be late, is not lost, and
+// is not pulled as soon (see lateness).
+//
 // What the tree misses, because a member died, a datagram was lost or a link was pruned
 // too many, is found by anti-entropy: every 50 ms a member says to its anchor and to a
 // random peer what it has (HAVE: its last index, holes, the log's begin, checkpoints), and who

@@ -11,13 +11,23 @@ func (l *links) treed() bool {
 	return l.cfg.Mode == Hybrid && l.self.Role != protocol.RoleActive && !l.members.direct()
 }
 
+// hands reports whether a frame that was pulled goes on to the eager children: they
+// lack it, too, because this member did. What is pulled in bulk they pull themselves.
+func (l *links) hands(f *protocol.Frame) bool {
+	return l.treed() && l.self.Needs == 0 && protocol.RawSize(f.Entries) <= datagramEntriesBytes
+}
+
 // push sends a frame over this member's links: to eager children, and to
 // some of the pruned ones. Bulk goes to eager ones only; the others hear that
 // there is something.
 func (l *links) push(now protocol.Instant, f *protocol.Frame, exclude protocol.MemberID) {
 	n, _ := l.members.flock()
-	cross := min(crossProbability, crossCopies/float64(degree(n)-1))
 	bulk := protocol.RawSize(f.Entries) > datagramEntriesBytes
+	cross := min(crossProbability, crossCopies/float64(degree(n)-1))
+	told := 0.0
+	if l.lossy && !bulk {
+		told = tellCopies / float64(degree(n)-1)
+	}
 	for _, m := range l.children {
 		if m.id == exclude || m.id == f.Origin {
 			continue
@@ -33,6 +43,9 @@ func (l *links) push(now protocol.Instant, f *protocol.Frame, exclude protocol.M
 				p = min(p/2, farCopies/float64(n)) // the way is dear
 			}
 			if l.rng.Float64() >= p {
+				if told > 0 && l.members.near(m) && l.rng.Float64() < told && !slices.Contains(l.untold, m) {
+					l.untold = append(l.untold, m)
+				}
 				continue
 			}
 			passed.Flags = protocol.FrameTaint | protocol.FrameCross
@@ -43,6 +56,16 @@ func (l *links) push(now protocol.Instant, f *protocol.Frame, exclude protocol.M
 		}
 		l.outbox.send(m.id, &passed)
 	}
+}
+
+// tell tells those who got no copy what there is, once this member holds it.
+func (l *links) tell(now protocol.Instant) {
+	for _, m := range l.untold {
+		if l.members.get(m.id) == m {
+			l.outbox.send(m.id, l.announce.have(now))
+		}
+	}
+	l.untold = l.untold[:0]
 }
 
 // makeEager makes a member that pushes frames an eager parent.
@@ -71,7 +94,7 @@ func (l *links) eagerParents() int {
 func (l *links) graftOne(now protocol.Instant) {
 	var pruned, near []*member
 	for _, m := range l.parents {
-		if m.link.in == linkPruned && now >= m.skipUntil {
+		if m.link.in == linkPruned && now >= max(m.skipUntil, m.link.denied) {
 			pruned = append(pruned, m)
 			if l.members.near(m) {
 				near = append(near, m)

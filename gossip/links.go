@@ -46,7 +46,8 @@ type link struct {
 	asked  protocol.Instant // when a PRUNE or GRAFT was last sent to it
 	heard  protocol.Instant // when it last pushed a frame, as a parent does
 	wins   int              // frames in a row that came by it before they came by the anchor
-	denied protocol.Instant // it said BUSY to a GRAFT: not before then again
+	missed int              // holes in a row that it left, as an eager parent
+	denied protocol.Instant // it said BUSY to a GRAFT, or left holes: not before then again
 }
 
 // links are a member's neighbours in the hybrid mode.
@@ -67,7 +68,8 @@ type neighbors struct {
 	parents   []*member
 	children  []*member
 	anchor    protocol.MemberID // the parent that is never pruned
-	missed    int               // holes in a row that the anchor left
+	lossy     bool              // holes are common: pruned children hear what there is
+	untold    []*member         // they are to hear what there is
 	refreshAt protocol.Instant
 	leader    protocol.MemberID // as the feeds were last told
 }
@@ -276,6 +278,9 @@ func (l *links) chooseParents(now protocol.Instant) {
 
 // graft asks a parent for every frame, prune for a copy now and then.
 func (l *links) graft(now protocol.Instant, m *member) {
+	if m.link.in != linkEager {
+		m.link.missed = 0
+	}
 	m.link.in, m.link.asked = linkEager, now
 	l.outbox.send(m.id, &protocol.Graft{From: l.intake.reached() + 1})
 }
@@ -383,7 +388,7 @@ func (l *links) dropParent(now protocol.Instant, m *member) {
 	m.link.denied = now.Add(avoidFor)
 	l.parents = slices.DeleteFunc(l.parents, func(x *member) bool { return x == m })
 	if l.anchor == m.id {
-		l.anchor, l.missed = protocol.MemberID{}, 0
+		l.anchor = protocol.MemberID{}
 	}
 	l.relink(now)
 }

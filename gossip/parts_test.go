@@ -179,16 +179,16 @@ func TestAnchorIsGivenUpForHoles(t *testing.T) {
 	l.relink(now)
 	anchor := l.parents[0]
 	l.anchor = anchor.id
-	for k := range protocol.Index(anchorMisses) {
+	for k := range protocol.Index(parentMisses) {
 		tr.holed(now, 20+k) // all has come
 	}
 	if l.anchor != anchor.id {
 		t.Fatal("the anchor is given up without a hole")
 	}
 	r.holes = []protocol.Range{{First: 30, Last: 30}}
-	for k := range protocol.Index(anchorMisses) {
+	for k := range protocol.Index(parentMisses) {
 		if l.anchor != anchor.id {
-			t.Fatalf("the anchor is given up after %d holes, want %d", k, anchorMisses)
+			t.Fatalf("the anchor is given up after %d holes, want %d", k, parentMisses)
 		}
 		tr.holed(now, 30+k)
 	}

@@ -28,6 +28,8 @@ const (
 	// bounds, doubled with each four pulls in a row that failed: single ones
 	// are lost in the network, many say that it is slower than it was.
 	patienceMin, patienceMax = 12 * time.Millisecond, 4 * time.Second
+	// Where much is lost, silence is a loss sooner.
+	patienceLossy = 5 * time.Millisecond
 	// A member that did not answer is left alone for a while: this long,
 	// doubled with each time in a row.
 	silenceMin, silenceMax = 25 * time.Millisecond, time.Second
@@ -57,6 +59,7 @@ type pulling struct {
 	fromActives int // pulls in a row from actives
 	guesses     int // in a row that came to nothing
 	entry       int // bytes of an entry, smoothed over what was pulled; 0: none was
+	late        lateness
 }
 
 // gaps tells what is missing of the log.
@@ -80,7 +83,7 @@ type pull struct {
 }
 
 func (p *pulling) clear() {
-	p.known, p.ripe, p.at, p.out, p.failed, p.guesses = 0, 0, never, nil, 0, 0
+	p.known, p.ripe, p.at, p.out, p.failed, p.guesses, p.late = 0, 0, never, nil, 0, 0, lateness{}
 }
 
 // expiry is when the first pull runs out of patience.
@@ -134,6 +137,9 @@ func (p *pulling) denied(now protocol.Instant, m *member) {
 // interval.
 func (p *pulling) grace() time.Duration {
 	d := max(graceMin, 2*p.members.rtt)
+	if p.tree.streamed {
+		d = max(d, p.late.wait())
+	}
 	if p.tree.bulk {
 		d = max(d, 2*p.cfg.Flush)
 	}
@@ -159,6 +165,7 @@ func (p *pulling) evidence(now protocol.Instant, i protocol.Index, grace time.Du
 		return
 	}
 	p.known = max(p.known, i)
+	p.late.heard(now, i)
 	if at := now.Add(grace); at < p.at {
 		p.ripe, p.at = i, at
 	}
@@ -317,7 +324,14 @@ func (p *pulling) sparing(m *member) bool {
 
 // want asks a member for ranges that it holds the first of, or is guessed to.
 func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
-	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
+	least := patienceMin
+	if p.links.lossy && m.rtt > 0 {
+		least = patienceLossy
+	}
+	if p.tree.streamed {
+		least = max(least, p.late.wait())
+	}
+	patience := min(max(least, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
 	if p.self.Needs != 0 {
 		patience = max(patience, farPatience)
 	}

@@ -11,14 +11,19 @@ const (
 	// before a timer would. A member with many links gets crossCopies of them
 	// for each frame at most.
 	crossProbability, crossCopies = 0.05, 0.25
+	// Where holes are common, about tellCopies of a member's pruned children hear of each
+	// frame as soon as it is here: who lacks it pulls at once.
+	tellCopies = 2.0
 	// To other zones go farCopies of them for each frame, about, of all members
 	// together: one in zoneLeave of their links leads there.
 	farCopies = 2.0
 	// anchorWins is how many frames in a row must come by another link first,
-	// by more than winMargin or over fewer hops, until it is the anchor; after
-	// anchorMisses in a row that the anchor did not bring, it is given up.
-	anchorWins, anchorMisses = 3, 3
-	winMargin                = time.Millisecond
+	// by more than winMargin or over fewer hops, until it is the anchor.
+	anchorWins = 3
+	winMargin  = time.Millisecond
+	// After parentMisses holes in a row that an eager parent left, the anchor too, it is
+	// given up; after two it does not count among those that are wanted.
+	parentMisses = 3
 	// zonePatience is how much later than from another zone a frame may come from
 	// this one.
 	zonePatience = 5 * time.Millisecond
@@ -29,7 +34,7 @@ const (
 	graftPatience = 50 * time.Millisecond
 	// A second parent is wanted when more than a share of secondParent of the
 	// entries did not come by themselves, a third beyond thirdParent.
-	secondParent, thirdParent = 0.01, 0.15
+	secondParent, thirdParent = 0.01, 0.1
 	// shareWindow is over how many frames shares are taken.
 	shareWindow = 64
 	// arrivalsMax is how many frames are remembered for their first copy.
@@ -77,7 +82,7 @@ type lessons struct {
 	share, copies            float64
 	wanted                   int  // parents
 	lack                     bool // a hole asks for a link
-	bulk                     bool // frames come in bulk
+	streamed, bulk           bool // frames come by stream, and of many entries
 }
 
 // arrived learns from a frame that was pushed: fresh ones say who is fast,
@@ -99,7 +104,8 @@ func (t *tree) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 		}
 		t.next = (t.next + 1) % arrivalsMax
 		t.fresh++
-		t.bulk = len(f.Body) > protocol.DatagramBytesMax && len(f.Entries) > 1
+		t.streamed = streamed(f)
+		t.bulk = t.streamed && len(f.Entries) > 1
 		t.reckonShares(now)
 		if !cross {
 			t.delivered(m, f)
@@ -114,11 +120,13 @@ func (t *tree) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 		}
 	case m.id == t.links.anchor:
 		t.duplicates++
-		t.links.missed = 0
 		t.anchorBeaten(now, m, f)
 	default:
 		t.duplicates++
 		first := t.overlapping(f.Range(), from)
+		if first != nil {
+			m.link.missed = 0
+		}
 		if t.nearer(now, m, first, f) && f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager && !t.members.near(t.links.anchorMember()) {
 			t.won(now, m)
 			return
@@ -165,15 +173,13 @@ func (t *tree) notNeeded(now protocol.Instant, m *member, first *arrival) {
 // delivered notes that a member pushed something new.
 func (t *tree) delivered(m *member, f *protocol.Frame) {
 	l := t.links
-	switch {
-	case m.id == l.anchor:
-		l.missed = 0
-	default:
+	m.link.missed = 0
+	if m.id != l.anchor {
 		// It takes this member for a child, or feeds it: so be it.
-		t.links.makeEager(m)
+		l.makeEager(m)
 	}
 	if l.anchor.IsZero() && m.link.in == linkEager && f.Flags&protocol.FrameTaint == 0 {
-		l.anchor, l.missed = m.id, 0
+		l.anchor = m.id
 	}
 }
 
@@ -184,8 +190,9 @@ func (t *tree) delivered(m *member, f *protocol.Frame) {
 func (t *tree) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Frame) {
 	first := t.overlapping(f.Range(), anchor.id)
 	if first == nil {
-		return
+		return // it was pulled, and not from the anchor
 	}
+	anchor.link.missed = 0
 	m := t.members.get(first.from)
 	if m == nil || m.link.in == linkNone {
 		return
@@ -213,7 +220,7 @@ func (t *tree) won(now protocol.Instant, m *member) {
 		return
 	}
 	m.link.wins = 0
-	t.links.anchor, t.links.missed = m.id, 0
+	t.links.anchor = m.id
 	if m.link.in != linkEager {
 		t.links.graft(now, m)
 	}
@@ -255,6 +262,10 @@ func (t *tree) reckonShares(now protocol.Instant) {
 	t.copies += (float64(t.duplicates)/total - t.copies) / 2
 	t.fresh, t.duplicates, t.holes = 0, 0, 0
 	t.wanted = parentsWanted(t.wanted, t.share)
+	if t.streamed {
+		t.wanted = 1 // nothing is lost; what another parent brings is a large copy more
+	}
+	t.links.lossy = t.wanted > 1
 	if t.links.eagerParents() < t.wanted && t.copies <= duplicatesMax[t.wanted] {
 		t.links.graftOne(now)
 	}
@@ -292,20 +303,33 @@ func (t *tree) holed(now protocol.Instant, upTo protocol.Index) {
 		return
 	}
 	t.holes += len(gaps)
-	if anchor := t.members.get(t.links.anchor); anchor != nil {
-		if t.links.missed++; t.links.missed >= anchorMisses {
-			t.links.missed = 0
-			t.links.anchor = protocol.MemberID{}
-			t.links.prune(now, anchor)
-		}
-	}
-	t.lack = t.links.eagerParents() <= t.wanted
+	bringing := 0
 	for _, m := range t.links.parents {
+		if m.link.in != linkEager {
+			continue
+		}
+		switch m.link.missed++; {
+		case m.link.missed >= parentMisses:
+			t.giveUp(now, m)
+			continue
+		case m.link.missed == 1 || t.streamed: // a stream may be late
+			bringing++
+		}
 		// A GRAFT may have been lost.
-		if m.link.in == linkEager && now >= max(m.link.heard.Add(graftPatience), m.link.asked.Add(graftPatience)) {
+		if now >= max(m.link.heard.Add(graftPatience), m.link.asked.Add(graftPatience)) {
 			t.links.graft(now, m)
 		}
 	}
+	t.lack = bringing <= t.wanted
+}
+
+// giveUp prunes a parent that brings nothing, be it the anchor.
+func (t *tree) giveUp(now protocol.Instant, m *member) {
+	if t.links.anchor == m.id {
+		t.links.anchor = protocol.MemberID{}
+	}
+	m.link.denied = now.Add(linkRefresh)
+	t.links.prune(now, m)
 }
 
 // graftFor grafts a link for the holes that were just counted, unless a pull

@@ -27,7 +27,7 @@ func TestParentsWanted(t *testing.T) {
 		want  int
 	}{
 		{1, 0, 1}, {1, 0.009, 1}, {1, 0.011, 2}, {1, 0.16, 3}, {2, 0.009, 2}, {2, 0.002, 1}, {2, 0.1, 2}, {2, 0.16, 3},
-		{3, 0.1, 3}, {3, 0.03, 2}, {3, 0.001, 1},
+		{2, 0.11, 3}, {3, 0.1, 3}, {3, 0.03, 3}, {3, 0.02, 2}, {3, 0.001, 1},
 	} {
 		if got := parentsWanted(c.now, c.share); got != c.want {
 			t.Errorf("%d parents, %.3f missing: got %d wanted, want %d", c.now, c.share, got, c.want)
@@ -218,7 +218,7 @@ func TestHoleGraftsALink(t *testing.T) {
 	for _, p := range parents[1:] {
 		b.bring(p, pushed(h, 11, 0, 5))
 	}
-	for k := range protocol.Index(anchorMisses) {
+	for k := range protocol.Index(parentMisses) {
 		// The frame is heard of, and does not come.
 		at := 12 + k
 		b.step(passiveID(3), &protocol.Have{First: 1, LastIndex: at})
@@ -232,7 +232,7 @@ func TestHoleGraftsALink(t *testing.T) {
 		if k == 0 && len(eager) != 1 {
 			t.Fatalf("got %d links grafted for a hole, want 1", len(eager))
 		}
-		if gone := b.core.links.anchor != parents[0]; gone != (k == anchorMisses-1) {
+		if gone := b.core.links.anchor != parents[0]; gone != (k == parentMisses-1) {
 			t.Fatalf("after %d holes: the anchor is given up: %v", k+1, gone)
 		}
 		b.lastIndex = at

@@ -82,7 +82,7 @@ func All() []Mutation {
 	all = append(all, versions()...)
 	all = append(all, driven()...)
 	all = append(all, formats()...)
-	all = append(append(append(all, paces()...), votes()...), reunions()...)
+	all = append(append(append(append(all, paces()...), votes()...), reunions()...), tails()...)
 	all = append(all, pulses()...)
 	return append(all, successions()...)
 }

@@ -136,6 +136,53 @@ func TestDeadAndSlowMembersCostOthersLittle(t *testing.T) {
 	}
 }
 
+// The worst of several seeds, those among 25 that were the worst when two parents that died
+// together were parents for ever (5.9 times, and 8.8 with slow ones), and members that lacked
+// a frame heard of it by the next one.
+func TestTailsOverSeeds(t *testing.T) {
+	const ms = time.Millisecond
+	for _, seed := range []uint64{9, 14, 25} {
+		healthy, dead, slow := flock(Hybrid, 100, 0), flock(Hybrid, 100, 0), flock(Hybrid, 100, 0)
+		dead.Dead, slow.Slow = 0.1, 0.1
+		var lag [3]time.Duration
+		for i, set := range []Setting{healthy, dead, slow} {
+			set.Seed, set.For = seed, 2*time.Second
+			f := repaired(t, set)
+			if lag[i] = f.LagP99; f.Coverage != 1 || f.Copies > 1.32 {
+				t.Errorf("%s: got %v reached, %.3f copies", set.String(), f.Coverage, f.Copies)
+			}
+		}
+		t.Logf("seed %d: lag p99 %v, %v with dead members, %v with slow ones", seed, lag[0], lag[1], lag[2])
+		if lag[1] > 2*lag[0] || lag[2] > 2*lag[0] {
+			t.Errorf("seed %d: got lag p99 %v with dead members, %v with slow ones, %v with neither; want at most twice that", seed, lag[1], lag[2], lag[0])
+		}
+	}
+	for _, c := range []struct {
+		loss, copies float64
+		lag          time.Duration
+	}{{0.05, 1.6, 11 * ms}, {0.2, 3, 35 * ms}} {
+		for seed := uint64(1); seed <= 3; seed++ {
+			set := flock(Hybrid, 100, c.loss)
+			set.Seed = seed
+			if f := repaired(t, set); f.LagP99 > c.lag || f.Copies > c.copies || f.Coverage != 1 {
+				t.Errorf("%s: got lag p99 %v, %.3f copies, %v reached; want at most %v, %v and all", set.String(), f.LagP99, f.Copies, f.Coverage, c.lag, c.copies)
+			}
+		}
+	}
+}
+
+// What is on its way on a stream that loses packets is not pulled meanwhile: entries of
+// 100 KB came 3.4 times.
+func TestLargeEntriesComeOnce(t *testing.T) {
+	for seed := uint64(1); seed <= 3; seed++ {
+		set := flock(Hybrid, 100, 0.05)
+		set.Rate, set.Bytes, set.Seed = 20, 100_000, seed
+		if f := repaired(t, set); f.Copies > 1.6 || f.LeaderCopies > 3.2 || f.Coverage != 1 {
+			t.Errorf("%s: got %.3f copies, %.3f from the leader, %v reached; want at most 1.6, 3.2 and all", set.String(), f.Copies, f.LeaderCopies, f.Coverage)
+		}
+	}
+}
+
 // Three zones 40 ms apart: what crosses is a few copies, whatever the seed, and
 // nobody waits for it.
 func TestZonesAreCrossedSeldom(t *testing.T) {
