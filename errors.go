@@ -43,6 +43,10 @@ var (
 	ErrUnavailable = protocol.ErrUnavailable
 	// ErrClosed: this node or client has been closed.
 	ErrClosed = protocol.ErrClosed
+	// ErrDisputed: the members' states of the resource differ, and no majority of the actives
+	// agrees on one. A read has no answer, and a write has not happened, until one does, or
+	// somebody deletes the resource (docs/recover.md).
+	ErrDisputed = protocol.ErrDisputed
 	// ErrNotServing: the member lacks a type, or doubts its state.
 	ErrNotServing = protocol.ErrNotServing
 	// ErrTooStale: no member reached has a state that is young enough, or that

@@ -63,6 +63,8 @@ func TestIndexesWithin(t *testing.T) {
 		func(i Index) Message { return &Chunk{Index: i} },
 		func(i Index) Message { return &DigestQuestion{Index: i} },
 		func(i Index) Message { return &DigestAnswer{Index: i} },
+		func(i Index) Message { return &PartsQuestion{Index: i} },
+		func(i Index) Message { return &PartsAnswer{Index: i} },
 	} {
 		for _, i := range []Index{0, IndexMax} {
 			if x := m(i); !IndexesWithin(x) {

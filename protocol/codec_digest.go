@@ -9,23 +9,32 @@ func appendDigest(dst []byte, i Index, known bool, digest [16]byte) []byte {
 
 // digest reads the three parts after their head.
 func (r *reader) digest() (i Index, known bool, digest [16]byte) {
-	i, known = r.index(), r.bool()
+	return r.index(), r.bool(), digestBytes(r)
+}
+
+func digestBytes(r *reader) (digest [16]byte) {
 	b := r.bin(len(digest))
 	if r.err == nil && len(b) != len(digest) {
 		r.fail("a digest of another length")
 	}
 	copy(digest[:], b)
-	return i, known, digest
+	return digest
 }
 
 func (m *DigestQuestion) append(dst []byte) []byte {
-	return appendDigest(dst, m.Index, m.Known, m.Digest)
+	dst = appendArray(dst, 4)
+	dst = appendBool(appendUint(dst, uint64(m.Index)), m.Known)
+	return appendBool(appendBin(dst, m.Digest[:]), m.Disputed)
 }
 
 func decodeDigestQuestion(r *reader) Message {
 	r.message(3)
 	m := &DigestQuestion{}
 	m.Index, m.Known, m.Digest = r.digest()
+	if r.more > 0 {
+		r.more--
+		m.Disputed = r.bool()
+	}
 	return m
 }
 

@@ -74,7 +74,10 @@ var (
 	ErrUnavailable = NewError("unavailable", "the cluster cannot be reached")
 	ErrClosed      = NewError("closed", "closed")
 	ErrTooStale    = NewError("too_stale", "this member's state is older than asked for")
-	ErrNotServing  = NewError("not_serving", "this member does not serve: it lacks a type, or its state is in doubt")
+	// ErrDisputed: the members' states of a resource differ, and no majority of the actives agrees
+	// which one is right.
+	ErrDisputed   = NewError("disputed", "the members' states of the resource differ, and it is not known which one is right")
+	ErrNotServing = NewError("not_serving", "this member does not serve: it lacks a type, or its state is in doubt")
 
 	// ErrUnknownOutcome: the write may or may not have happened.
 	ErrUnknownOutcome = NewError("unknown_outcome", "the outcome is unknown: the write may have happened")

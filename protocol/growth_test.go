@@ -156,13 +156,13 @@ func TestARelayForwardsLaterFieldsOfAFrame(t *testing.T) {
 var required = map[MessageKind]int{
 	KindVote: 5, KindVoteAnswer: 3, KindAppend: 5, KindAppendAnswer: 6, KindHeartbeat: 3, KindHeartbeatAnswer: 4, KindReadIndex: 4,
 	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindWatermark: 3, KindInstallCheckpoint: 2, KindRepairWant: 2,
-	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindActivate: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
+	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindPartsQuestion: 5, KindPartsAnswer: 8, KindActivate: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
 	KindPulse: 4, KindPulseAnswer: 4, KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindManifestWant: 1, KindManifest: 2, KindChunkWant: 3, KindChunk: 4,
 	KindEcho: 1, KindEchoAnswer: 1, KindStreamEcho: 2, KindStreamEchoAnswer: 1,
 }
 
 // added is how many fields were added since: they are sent, and may be missing.
-var added = map[MessageKind]int{KindVote: 1, KindVoteAnswer: 1, KindHeartbeat: 1, KindHeartbeatAnswer: 2}
+var added = map[MessageKind]int{KindVote: 1, KindVoteAnswer: 1, KindHeartbeat: 1, KindHeartbeatAnswer: 2, KindDigestQuestion: 1}
 
 // A vote or an acknowledgement without one of its fields would be read with a zero in
 // its place, and counted.
@@ -200,7 +200,11 @@ func TestAMessageWithoutAFieldPromisesNothing(t *testing.T) {
 // nothing by this one, nor understood.
 func TestAMessageWithoutATokenIsOneOfAnEarlierRelease(t *testing.T) {
 	for _, m := range fullMessages() {
-		for n, name := range []string{"Takes", "Token"}[2-added[m.Kind()]:] {
+		names := []string{"Takes", "Token"}
+		if m.Kind() == KindDigestQuestion {
+			names = []string{"", "Disputed"}
+		}
+		for n, name := range names[2-added[m.Kind()]:] {
 			want := required[m.Kind()] + added[m.Kind()] - 1 - n
 			src := AppendMessage(nil, m)
 			r := reader{src: src[1:]}

@@ -71,6 +71,7 @@ var meanings = map[Code]Meaning{
 	ErrClosed.Code:         {DidNotHappen, Elsewhere, Unavailable},
 	ErrTooStale.Code:       {DidNotHappen, Elsewhere, Unavailable},
 	ErrNotServing.Code:     {DidNotHappen, Elsewhere, Unavailable},
+	ErrDisputed.Code:       {DidNotHappen, never, Unavailable},
 	ErrUnknownOutcome.Code: {OutcomeUnknown, Later | WithALeader, Unavailable},
 
 	ErrNotFound.Code:        {Settled, never, NotMet},

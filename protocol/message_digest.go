@@ -9,6 +9,9 @@ type DigestQuestion struct {
 	// it was offered is the right one.
 	Known  bool
 	Digest [16]byte
+	// Disputed says that actives differ there and none of the states is a majority's. It may be
+	// missing.
+	Disputed bool
 }
 
 // DigestAnswer answers a DigestQuestion. Not Known: the sender has not applied

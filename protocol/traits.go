@@ -31,6 +31,8 @@ const (
 	KindActivate          = MessageKind(19)
 	KindUnsupported       = MessageKind(20)
 	KindFormats           = MessageKind(21)
+	KindPartsQuestion     = asks | 22
+	KindPartsAnswer       = MessageKind(23)
 	KindPulse             = asks | 26
 	KindPulseAnswer       = MessageKind(27)
 	KindFrame             = MessageKind(32)
@@ -143,6 +145,8 @@ var kinds = next([256]kind{
 	KindPulseAnswer:       {"pulse-answer", ofRole, LaneUrgent, asCopy, ClassRaft, copied, decodePulseAnswer},
 	KindDigestQuestion:    {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
 	KindDigestAnswer:      {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
+	KindPartsQuestion:     {"parts-question", ofRole, LaneData, byStream, ClassRaft, copied, decodePartsQuestion},
+	KindPartsAnswer:       {"parts-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodePartsAnswer},
 	KindActivate:          {"activate", ofRole, LaneData, byStream, ClassRaft, copied, decodeActivate},
 	KindUnsupported:       {"unsupported", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeUnsupported},
 	KindFrame:             {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},

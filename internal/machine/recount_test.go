@@ -17,8 +17,8 @@ func TestRecountFindsDamagedMemory(t *testing.T) {
 	sound := l.m.Snapshot()
 	defer sound.Close()
 	put(t, l, "m", "k1", "later")
-	if got, want := sound.Recount(), sound.Digest(); got != want {
-		t.Errorf("a sound state at %d counts to %s, want %s", sound.Index(), got, want)
+	if got, _ := sound.Recount(); got != sound.Digest() {
+		t.Errorf("a sound state at %d counts to %s, want %s", sound.Index(), got, sound.Digest())
 	}
 	view, err := l.m.View("m", "map")
 	if err != nil {
@@ -32,7 +32,7 @@ func TestRecountFindsDamagedMemory(t *testing.T) {
 	value[0] ^= 1
 	damaged := l.m.Snapshot()
 	defer damaged.Close()
-	if damaged.Recount() == damaged.Digest() {
+	if got, _ := damaged.Recount(); got == damaged.Digest() {
 		t.Error("the damage does not show")
 	}
 }
@@ -68,7 +68,7 @@ func TestDamageThatWasOverwrittenLeavesTheDigest(t *testing.T) {
 	defer snap.Close()
 	both("c", "1") // while it is counted
 	both("b", "2")
-	counted := snap.Recount()
+	counted, _ := snap.Recount()
 	if counted == snap.Digest() {
 		t.Fatal("the damage does not show")
 	}

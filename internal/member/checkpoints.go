@@ -126,15 +126,23 @@ func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
 		snap.Close()
 		return Done{}
 	}
-	if counted := snap.Recount(); counted != snap.Digest() {
+	counted, list := snap.Recount()
+	parts := replica.NewTally(d.Index, counted.Bytes(), list)
+	if counted != snap.Digest() {
 		snap.Amend(counted)
 		snap.Close()
 		c.taking.Store(false)
-		return c.done(Note{Doing: Recounting, Index: d.Index}, nil, func(r *replica.Replica, now protocol.Instant) { r.Recounted(now, d.Index, counted.Bytes()) })
+		return c.done(Note{Doing: Recounting, Index: d.Index}, nil, func(r *replica.Replica, now protocol.Instant) {
+			replica.Counted(r, now, parts)
+			r.Recounted(now, d.Index, counted.Bytes())
+		})
 	}
 	kept, err := snapshotter.Take(c.Context, c.Store, snap, d)
 	c.taking.Store(false)
-	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) { r.Kept(now, kept) })
+	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) {
+		replica.Counted(r, now, parts)
+		r.Kept(now, kept)
+	})
 }
 
 // giveUp gives up a checkpoint that was found damaged.

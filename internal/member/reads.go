@@ -24,6 +24,19 @@ type Sight struct {
 	Fresh replica.Fresh
 	// Suspended, if not nil, says why the state must not be served.
 	Suspended error
+	// Differs is what must not be read because no majority agrees on it, or nil.
+	Differs *replica.Differing
+}
+
+// Withheld is why a query must not be answered, or nil.
+func (s *Sight) Withheld(q *protocol.Query) error {
+	if s.Suspended != nil {
+		return s.Suspended
+	}
+	if q.Type == protocol.CatalogueType {
+		return s.Differs.Refuses("")
+	}
+	return s.Differs.Refuses(q.Resource)
 }
 
 // Reads answers queries at the levels below linearizable from what a member has: any
@@ -43,8 +56,8 @@ func (r *Reads) NoForwarding(ctx context.Context, q *protocol.Query) (protocol.R
 		return protocol.Result{}, false
 	}
 	before := r.Sight()
-	if before.Suspended != nil {
-		return protocol.Failed(before.Suspended), true
+	if err := before.Withheld(q); err != nil {
+		return protocol.Failed(err), true
 	}
 	applied := r.Machine.Applied()
 	if q.Consistency != protocol.Local && !r.suits(q, applied, &before) {
@@ -52,8 +65,8 @@ func (r *Reads) NoForwarding(ctx context.Context, q *protocol.Query) (protocol.R
 	}
 	result := r.Machine.Query(ctx, q)
 	after := r.Sight()
-	if after.Suspended != nil {
-		return protocol.Failed(after.Suspended), true // found out during the read
+	if err := after.Withheld(q); err != nil {
+		return protocol.Failed(err), true // found out during the read
 	}
 	if result.Index == 0 {
 		result.Index = applied // refused before it was read, by this state
@@ -89,8 +102,8 @@ func (r *Reads) age(i protocol.Index, before, after *Sight) (time.Duration, bool
 // After answers from a state that has everything that was acknowledged before began.
 func (r *Reads) After(ctx context.Context, began protocol.Instant, q *protocol.Query) protocol.Result {
 	result := r.Machine.Query(ctx, q)
-	if doubt := r.Sight().Suspended; doubt != nil {
-		return protocol.Failed(doubt) // found out during the read
+	if now := r.Sight(); now.Withheld(q) != nil {
+		return protocol.Failed(now.Withheld(q)) // found out during the read
 	}
 	result.Age, result.AgeKnown = int64(replica.Elapsed(began, r.Longest())), true
 	return result

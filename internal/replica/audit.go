@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -48,6 +49,8 @@ type audit struct {
 		fell(now, again protocol.Instant)
 		acquitted(now protocol.Instant)
 	}
+
+	differences differences
 
 	own   []digestAt // of the states here, oldest first; at most digestsKept
 	right []digestAt // what majorities have said, likewise
@@ -135,7 +138,7 @@ func (d *audit) compare(now protocol.Instant, term protocol.Term, i protocol.Ind
 	case !known || !d.standing.may(mayVouch):
 	case mine == theirs:
 		d.standing.quarantine.falls = 0
-		d.settle(i, d.log.leads())
+		d.settle(now, i)
 	default:
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
 			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader of the time: the actives are asked", i, mine, theirs)})
@@ -144,20 +147,26 @@ func (d *audit) compare(now protocol.Instant, term protocol.Term, i protocol.Ind
 	}
 }
 
-// settle ends a dispute when a later digest is the leader's. A leader, which
-// always agrees with itself, waits one checkpoint entry longer for somebody to contradict.
-func (d *audit) settle(i protocol.Index, leads bool) {
-	if leads {
-		k := slices.IndexFunc(d.own, func(m digestAt) bool { return m.index == i })
-		if k < 1 {
-			return
-		}
-		i = d.own[k-1].index
-	}
-	if i > d.disputedAt {
-		d.disputed, d.disputedAt = "", 0
+// settle asks, while it is not known who is right, whether a majority is as this member was at
+// a later checkpoint entry. That it is as the leader was says little: the leader may be wrong.
+func (d *audit) settle(now protocol.Instant, i protocol.Index) {
+	if d.doubts() && i > d.disputedAt {
+		d.ask(now, i)
+		d.conclude(now, i)
 	}
 }
+
+// dispute says what is not known and what is refused meanwhile, or nothing.
+func (d *audit) dispute() string {
+	text := d.disputed
+	if refused := d.differences.refused; refused != nil {
+		text = cmp.Or(text, "the states of the actives differ, and it is not known which one is right") + "; reads of and commands on what differs are refused: " + refused.text
+	}
+	return text
+}
+
+// doubts reports whether states differ and nobody knows who is right.
+func (d *audit) doubts() bool { return d.disputedAt != 0 || d.differences.refused != nil }
 
 // Recounted says that the digest of the state at a checkpoint entry was counted anew over
 // all that it holds, and is not the one that was kept along the way: memory has
@@ -257,6 +266,18 @@ func (d *audit) onDigestQuestion(now protocol.Instant, from protocol.MemberID, q
 	if q.Known && (!a.Known || a.Digest != q.Digest) {
 		d.onReport(now, from, q.Index, q.Digest)
 	}
+	if q.Disputed && a.Known && slices.Contains(d.auditors(), from) && !d.poll(q.Index).told {
+		d.ask(now, q.Index)
+	}
+}
+
+// warn tells a passive that asks for a read index that actives differ: one that is as they
+// are of whom it has heard asks nobody by itself, and others answer otherwise.
+func (d *audit) warn(who protocol.MemberID) {
+	i := max(d.disputedAt, d.differences.newest())
+	if mine, known := findDigest(d.own, i); known && d.standing.may(mayVouch) && !slices.Contains(d.auditors(), who) {
+		d.out.send(who, &protocol.DigestQuestion{Index: i, Known: true, Digest: mine, Disputed: true})
+	}
 }
 
 // onDigestAnswer takes what an active has at an index.
@@ -281,10 +302,23 @@ func (d *audit) onReport(now protocol.Instant, from protocol.MemberID, i protoco
 	d.conclude(now, i)
 }
 
-// compareReports asks everybody as soon as one active contradicts this member.
+// compareReports asks everybody as soon as one active contradicts this member, and looks for
+// what differs.
 func (d *audit) compareReports(now protocol.Instant, x *poll) {
 	mine, known := findDigest(d.own, x.index)
-	if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(x.reports, func(c digestReport) bool { return c.digest != mine }) {
+	if !known || !d.standing.may(mayVouch) {
+		return
+	}
+	contradicted := false
+	for _, c := range x.reports {
+		if c.digest == mine {
+			d.differences.agrees(x.index, c.member)
+			continue
+		}
+		contradicted = true
+		d.differences.begin(now, x.index, mine, c)
+	}
+	if contradicted && !x.told {
 		d.ask(now, x.index)
 	}
 }
@@ -323,6 +357,12 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 	d.right = keepDigest(d.right, digestAt{i, winner})
 	o := x.offer
 	x.offer = nil
+	if known && mine == winner {
+		d.differences.settle(i)
+		if i >= d.disputedAt {
+			d.disputed, d.disputedAt = "", 0
+		}
+	}
 	switch {
 	case known && doubted && mine == winner:
 		d.acquit(now)

@@ -49,7 +49,9 @@ type patient struct {
 	reads    []error
 	gate     uint64                   // before the answers, as it was set last
 	told     map[uint64]protocol.Code // what requests were answered, those of others too
-	notes    []storage.Quarantine     // what is put on disk, or fails to be, for noDisk
+	compared []*protocol.PartsQuestion
+	tallies  map[byte]*Tally      // by member, of those that answer what their states are made of
+	notes    []storage.Quarantine // what is put on disk, or fails to be, for noDisk
 	noDisk   error
 }
 
@@ -74,6 +76,9 @@ func (p *patient) serve() {
 				p.asked = append(p.asked, s.To)
 			case *protocol.DigestAnswer:
 				p.answers = append(p.answers, m)
+			case *protocol.PartsQuestion:
+				p.compared = append(p.compared, m)
+				p.r.Receive(p.now, s.To, p.madeOf(s.To, m))
 			}
 		}
 		for _, x := range e.Reads {

@@ -22,6 +22,10 @@ const (
 	behindBytes     = 1 << 30
 )
 
+// doubtEvery is how long ago the last checkpoint entry may be while states differ and nobody
+// knows whose is right, if anything was written since: at the next one that may be over.
+const doubtEvery = time.Minute
+
 // checkpoints is what a member knows of its own checkpoints, and of the checkpoint entries
 // in the log that say when all members take one.
 type checkpoints struct {
@@ -246,7 +250,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	if c.proposed > c.log.applied || c.log.applied <= c.entryAt || c.since == 0 {
 		return
 	}
-	if c.since < max(c.cfg.CheckpointBytes, c.state/2) && (c.cfg.CheckpointEvery < 0 || now < c.at.Add(c.cfg.CheckpointEvery)) {
+	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
 		return
 	}
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})

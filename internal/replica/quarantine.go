@@ -73,6 +73,7 @@ func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, th
 	d.noteQuarantine()
 	d.joint.fell(now, again)
 	d.own, d.disputed, d.disputedAt = nil, "", 0
+	d.differences.surrender()
 	d.appeal(now)
 }
 

@@ -172,6 +172,7 @@ func connect(r *Replica) {
 	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.transferees, checkpoints: &r.checkpoints, gossip: r.gossip}
 	c := &r.checkpoints
 	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.transferees, &r.audit, r.gossip
+	r.audit.differences.ground = g
 	r.audit.ground, r.audit.install, r.audit.joint = g, &r.install, r
 	r.install = installation{
 		ground: g, who: &r.hearing, checkpoints: c, audit: &r.audit, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
@@ -180,7 +181,7 @@ func connect(r *Replica) {
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
 	r.policy.ground, r.policy.gossip = g, r.gossip
 	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: &r.unreadable, gossip: r.gossip}
-	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.transferees, epoch: r.standing.epoch}
+	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.transferees, differences: &r.audit.differences, epoch: r.standing.epoch}
 	r.membershipChanges = membershipChanges{ground: g, who: &r.hearing, room: &r.transferees, autopilot: &r.policy}
 }
 
@@ -223,6 +224,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.membershipChanges.transferred(now)
 	r.reads.expire(now)
 	r.audit.tick(now)
+	r.audit.differences.tick(now)
 	r.lead(now)
 	r.behind.look(now, r.checkpoints.distance)
 	r.unreadable.tick(now)
@@ -261,7 +263,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
-	return r.audit.deadline(d)
+	return r.audit.differences.deadline(r.audit.deadline(d))
 }
 
 // SetPeers says which other members are alive, in any order.
@@ -292,6 +294,10 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		r.audit.onDigestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
 		r.audit.onDigestAnswer(now, from, m)
+	case *protocol.PartsQuestion:
+		r.audit.differences.onQuestion(from, m)
+	case *protocol.PartsAnswer:
+		r.audit.differences.onAnswer(now, from, m)
 	case *protocol.Repair:
 		r.unreadable.repairing.Receive(now, from, m)
 	case *protocol.Forward:
@@ -314,6 +320,9 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 			case *protocol.InstallCheckpoint:
 				r.hearing.heardOf(now, said.Term, from)
 			}
+		}
+		if q, ok := m.(*protocol.ReadIndex); ok && r.audit.doubts() && r.log.leads() {
+			r.audit.warn(q.Origin)
 		}
 		if m.Kind().OfFlock() {
 			r.gossip.Step(now, from, m)

@@ -26,10 +26,11 @@ const (
 // Lists are in order of age, so that nothing depends on the order of a map.
 type commands struct {
 	ground
-	ids   *numbers
-	who   *hearing
-	types *types
-	room  *transferees
+	ids         *numbers
+	who         *hearing
+	types       *types
+	room        *transferees
+	differences interface{ differing() *Differing }
 
 	waiting  []command      // for the end of this step
 	proposed []proposed     // by index; only while this member leads
@@ -89,9 +90,9 @@ func (q *commands) flush(now protocol.Instant) {
 
 // propose hands commands to the core, in batches.
 func (q *commands) propose(now protocol.Instant, list []command) {
-	allCan, roomy := q.types.allCan(), q.room.lacks() == ""
+	allCan, roomy, differ := q.types.allCan(), q.room.lacks() == "", q.differences.differing()
 	list = slices.DeleteFunc(list, func(c command) bool {
-		if c.checked && allCan && roomy {
+		if c.checked && allCan && roomy && differ == nil {
 			return false
 		}
 		decoded, err := q.check(c.encoded)
@@ -100,6 +101,9 @@ func (q *commands) propose(now protocol.Instant, list []command) {
 		}
 		if err == nil && !roomy {
 			err = q.room.checkRoom(&decoded)
+		}
+		if err == nil {
+			err = differ.RefusesCommand(&decoded)
 		}
 		if err != nil {
 			q.answer(c.from, protocol.Failed(q.room.without(err)))

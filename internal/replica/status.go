@@ -30,6 +30,8 @@ type Situation struct {
 	// not be read until it has been fetched anew; empty if it may be. Disputed
 	// says that states differ and nobody knows whose is right.
 	Quarantine, Disputed string
+	// Differs is what is refused meanwhile, or nil.
+	Differs *Differing
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
@@ -96,7 +98,7 @@ func SituationOf(r *Replica) Situation {
 	s := Situation{
 		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(),
 		Behind: r.behind.text, Proven: r.behind.proven,
-		Quarantine: r.standing.quarantine.says(), Disputed: r.audit.disputed,
+		Quarantine: quarantineOf(r), Disputed: r.audit.dispute(), Differs: r.audit.differences.refused,
 		Stuck: r.unreadable.stuck(), Unreadable: r.unreadable.String(),
 		Beyond: r.formats.beyond(), Cramped: r.transferees.lacks(), Slow: r.transferees.slow.text,
 	}
@@ -112,6 +114,18 @@ func SituationOf(r *Replica) Situation {
 	s.Installs = r.install.begun
 	_, s.DatagramsLost = r.gossip.Streamed()
 	return s
+}
+
+// quarantineOf says why the state must not be read, and, as far as it is known, what was wrong.
+func quarantineOf(r *Replica) string {
+	text := r.standing.quarantine.says()
+	if text == "" {
+		return ""
+	}
+	if differs := r.audit.differences.says(r.standing.quarantine.at); differs != "" {
+		text += "; what differed: " + differs
+	}
+	return text
 }
 
 // Streamed returns the members to whom what could be datagrams goes over streams; see

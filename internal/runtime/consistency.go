@@ -67,7 +67,7 @@ func (l *consistentReads) fresher() {
 // sight is what the loop has published of the state.
 func (m *Member) sight() (s member.Sight) {
 	if p := m.published.Load(); p != nil {
-		s.Fresh = p.Fresh
+		s.Fresh, s.Differs = p.Fresh, p.Differs
 	}
 	if p := m.suspended.Load(); p != nil {
 		s.Suspended = *p

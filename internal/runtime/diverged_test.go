@@ -79,6 +79,7 @@ const (
 type flock struct {
 	*cluster
 	set      *resources.Command[string, struct{}]
+	ask      *resources.Query[struct{}, string]
 	bad      map[string]*atomic.Bool
 	journals map[string]*journal
 }
@@ -100,8 +101,9 @@ func newFlock(t *testing.T) *flock {
 			}
 			return struct{}{}, cell.Set(tx, value)
 		})
-		f.set = set
-		registry, err := resources.NewRegistry(kvmap.Type, resources.NewType("fickle", 1, set))
+		ask := resources.NewQuery("get", func(v *resources.View, _ struct{}) (string, error) { return cell.Get(v) })
+		f.set, f.ask = set, ask
+		registry, err := resources.NewRegistry(kvmap.Type, resources.NewType("fickle", 1, set, ask))
 		if err != nil {
 			t.Fatal(err)
 		}

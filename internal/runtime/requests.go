@@ -61,6 +61,11 @@ func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchSt
 	if p := m.suspended.Load(); p != nil {
 		return nil, *p
 	}
+	if p := m.published.Load(); p != nil {
+		if err := p.Differs.Refuses(w.Resource); err != nil {
+			return nil, err
+		}
+	}
 	return m.machine.WatchWithin(w, bytesMax)
 }
 

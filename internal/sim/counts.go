@@ -134,6 +134,7 @@ const (
 	countLeadersDiverged
 	countPassivesDiverged
 	countRecounted
+	countDisputedRefused
 	countQuarantined
 	countHealed
 	countQuarantineResumed
@@ -192,7 +193,7 @@ var tallyNames = [tallies]string{
 	countSessionReads: "reads of a session", countStaleReads: "reads that may be stale", countLevelWaits: "reads that waited for their level",
 	countTooStale: "reads refused as too stale", countNotServed: "reads refused in quarantine",
 	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersDiverged: "leaders with a wrong state",
-	countPassivesDiverged: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
+	countPassivesDiverged: "passives with a wrong state", countRecounted: "digests counted anew that differ", countDisputedRefused: "reads refused because states differ", countQuarantined: "states given up", countHealed: "states healed",
 	countQuarantineResumed: "quarantines gone on with after a start",
 	countDivergedUnseen:    "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",

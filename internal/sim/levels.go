@@ -125,7 +125,7 @@ func (x *serving) reads() *driver.Reads {
 	return &driver.Reads{
 		Machine: x.machine, Longest: func() protocol.Instant { return replica.FreshOf(x.replica, x.now()).At },
 		Sight: func() driver.Sight {
-			sight := driver.Sight{Fresh: x.fresh}
+			sight := driver.Sight{Fresh: x.fresh, Differs: replica.SituationOf(x.replica).Differs}
 			if x.quarantined() || x.diverged {
 				sight.Suspended = protocol.ErrNotServing
 			}
@@ -157,7 +157,7 @@ func (s *load) leveled(g *weakRead, r *protocol.Result) error {
 	switch {
 	case r.Code == protocol.ErrTooStale.Code:
 		s.counts.add(countTooStale, 1)
-	case r.Code == protocol.ErrNotServing.Code:
+	case refusedRead(r.Code):
 		s.counts.add(countNotServed, 1)
 	case g.query.Consistency == protocol.Session:
 		s.counts.add(countSessionReads, 1)
@@ -170,11 +170,15 @@ func (s *load) leveled(g *weakRead, r *protocol.Result) error {
 	return nil
 }
 
+// refusedRead reports whether a member answers no read of what was asked for.
+func refusedRead(code protocol.Code) bool {
+	return code == protocol.ErrNotServing.Code || code == protocol.ErrDisputed.Code
+}
+
 // levelKept checks an answer against what its level promises; age is the true
 // one of a state at its index.
 func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) error {
-	switch r.Code {
-	case protocol.ErrTooStale.Code, protocol.ErrNotServing.Code:
+	if r.Code == protocol.ErrTooStale.Code || refusedRead(r.Code) {
 		return nil
 	}
 	if r.AgeKnown && r.Age < age {
@@ -194,7 +198,7 @@ func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) er
 // what it had long ago: only by one that is as far as the others were when it heard of
 // them.
 func (l *level) kept(name string, q *protocol.Query, r *protocol.Result, age int64, now Time) error {
-	if q.Consistency != protocol.Session || r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
+	if q.Consistency != protocol.Session || r.Code == protocol.ErrTooStale.Code || refusedRead(r.Code) {
 		return nil
 	}
 	if !l.known || age > int64(now.Sub(l.since)) {
@@ -211,7 +215,7 @@ func (s *load) weakReadAnswered(g *weakRead, r protocol.Result) {
 	if s.trace.messages() {
 		g.member.tell(colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
 	}
-	if r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
+	if r.Code == protocol.ErrTooStale.Code || refusedRead(r.Code) {
 		return
 	}
 	s.fail(s.state.readAnswered(k, r))

@@ -62,6 +62,11 @@ func (x *serving) mayRead(i protocol.Index, step uint64) bool {
 
 // query reads the state as it is, and checks how old it is said to be.
 func (x *serving) query(q *protocol.Query) protocol.Result {
+	sight := x.reads().Sight()
+	if err := sight.Withheld(q); err != nil {
+		x.s.counts.add(countDisputedRefused, 1)
+		return protocol.Failed(err)
+	}
 	r := x.machine.Query(context.Background(), q)
 	if r.Index != x.applied {
 		x.s.fail(violated(RuleOrder, "%s reads at %d, its state is at %d", x.name, r.Index, x.applied))

@@ -66,13 +66,25 @@ type digestAt struct {
 
 // Recount counts the digest again over all that the state holds. It takes time in
 // proportion to that.
-func (s *State) Recount() Digest { return s.recount(s.index) }
-
-func (s *State) recount(i protocol.Index) (d Digest) {
-	for _, sp := range s.Spaces() {
-		for r, v := range sp.Scan(i, nil, nil) {
-			d.add(r.term(v))
-		}
-	}
+func (s *State) Recount() Digest {
+	d, _ := s.recount(s.index)
 	return d
+}
+
+func (s *State) recount(i protocol.Index) (d Digest, parts []protocol.ResourceDigest) {
+	for _, sp := range s.Spaces() {
+		var own Digest
+		n := 0
+		for r, v := range sp.Scan(i, nil, nil) {
+			own.add(r.term(v))
+			n++
+		}
+		if n == 0 {
+			continue
+		}
+		d.add(xxh3.Uint128{Hi: own[0], Lo: own[1]})
+		_, kind := sp.At(i)
+		parts = append(parts, protocol.ResourceDigest{Name: sp.name, Type: kind.String(), Digest: own.Bytes()})
+	}
+	return d, parts
 }

@@ -67,14 +67,15 @@ func (s *Snapshot) Digest() Digest { return s.digest }
 // what All yields.
 func (s *Snapshot) Bytes() int { return s.bytes }
 
-// Recount counts the digest again over all that the state holds at the index.
+// Recount counts the digest again over all that the state holds at the index, and returns
+// what each resource that has keys has in it, by name, the system first.
 // It differs from Digest only if memory was damaged, or if somebody wrote to
 // bytes that the state handed out; a key that was damaged and set again since
 // shows in Digest instead. It takes time in proportion to the state.
-func (s *Snapshot) Recount() Digest {
-	d := s.state.recount(s.index)
+func (s *Snapshot) Recount() (Digest, []protocol.ResourceDigest) {
+	d, parts := s.state.recount(s.index)
 	s.checkOpen()
-	return d
+	return d, parts
 }
 
 // Amend makes the digest of the state what it holds: counted is what Recount

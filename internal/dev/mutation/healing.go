@@ -4,8 +4,39 @@ package mutation
 // it right.
 func healing() []Mutation {
 	all := append(repaired(), repairSteps()...)
-	all = append(all, convicted()...)
+	all = append(append(all, convicted()...), disputed()...)
 	return append(append(append(all, recovered()...), restarted()...), increments()...)
+}
+
+// disputed are bugs in refusing what differs while nobody knows who is right.
+func disputed() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "unsearched-is-read", Breaks: "what is in a bucket that differs and was not gone through is read: each member answers what it has",
+			File: "internal/replica/differing.go", Tests: replica,
+			Old: "if d == nil || !d.named[resource] && !d.whole[protocol.DigestBucket(resource)] {",
+			New: "if d == nil || !d.named[resource] {",
+		},
+		{
+			Name: "disputed-is-proposed", Breaks: "a command whose answer or effect hangs on what differs is applied, by each member otherwise",
+			File: "internal/replica/requests.go", Tests: replica,
+			Old: "err = differ.RefusesCommand(&decoded)",
+			New: "err = nil",
+		},
+		{
+			Name: "dispute-ends-with-the-leader", Breaks: "what differs is read again at whoever is as the leader was, though no majority agrees",
+			File: "internal/replica/audit.go", Tests: replica,
+			Old: "if d.doubts() && i > d.disputedAt {",
+			New: "if d.differences.settle(i); d.doubts() && i > d.disputedAt {",
+		},
+		{
+			Name: "parts-of-another-state", Breaks: "a state that has been replaced is compared as the one that replaced it: what differs is not found, and read",
+			File: "internal/replica/differences.go", Tests: replica,
+			Old: "if t.index == i && t.digest == digest {",
+			New: "if t.index == i {",
+		},
+	}
 }
 
 // repaired are bugs in bringing a damaged log back, and in knowing one that has
@@ -127,8 +158,8 @@ func convicted() []Mutation {
 		{
 			Name: "leader-unasked", Breaks: "a leader whose state is wrong does not find out from those who contradict it",
 			File: "internal/replica/audit.go", Tests: replica,
-			Old: "if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
-			New: "if known && x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
+			Old: "if contradicted && !x.told {",
+			New: "if contradicted && x.told {",
 		},
 		{
 			Name: "quarantine-leads", Breaks: "a member is elected whose state is known to be wrong",

@@ -48,8 +48,8 @@ func waits() []Mutation {
 		{
 			Name: "majority-filled-up", Breaks: "a leader with room fills the disks of the others to the last byte",
 			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
-			Old: "if c.checked && allCan && roomy {",
-			New: "if c.checked && allCan {",
+			Old: "if c.checked && allCan && roomy && differ == nil {",
+			New: "if c.checked && allCan && differ == nil {",
 		},
 		{
 			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",

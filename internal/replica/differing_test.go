@@ -1,0 +1,259 @@
+package replica
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// madeOf is what another member answers a question for what its state is made of.
+func (p *patient) madeOf(of protocol.MemberID, q *protocol.PartsQuestion) *protocol.PartsAnswer {
+	other := differences{ground: ground{out: &outbox{log: &log{}}}}
+	for by, t := range p.tallies {
+		if id(by) == of {
+			other.tallies = []*Tally{t}
+		}
+	}
+	other.onQuestion(id(1), q)
+	return other.out.Send[0].Message.(*protocol.PartsAnswer)
+}
+
+// made is a state with a digest at an index, and n resources of which some are others.
+func made(i protocol.Index, digest byte, n int, others ...string) *Tally {
+	var list []protocol.ResourceDigest
+	for k := range n {
+		name := fmt.Sprintf("r%06d", k)
+		what := name
+		if len(others) == n || slices.Contains(others, name) {
+			what += fmt.Sprint(digest)
+		}
+		sum := sha256.Sum256([]byte(what))
+		list = append(list, protocol.ResourceDigest{Name: name, Type: "map", Digest: [16]byte(sum[:])})
+	}
+	return NewTally(i, [16]byte{digest}, list)
+}
+
+// counts tells a patient what its own state is made of.
+func (p *patient) counts(t *Tally) {
+	p.t.Helper()
+	Counted(p.r, p.now, t)
+	p.serve()
+}
+
+func (p *patient) refuses(what string, resources ...string) {
+	p.t.Helper()
+	for _, name := range []string{"r000001", "r000002", "r000003", ""} {
+		err := SituationOf(p.r).Differs.Refuses(name)
+		if want := slices.Contains(resources, name); want != errors.Is(err, protocol.ErrDisputed) || want != (err != nil) {
+			p.t.Errorf("%s: %q is refused with %v, want %t", what, name, err, want)
+		}
+	}
+}
+
+// Counterexample: three actives, three states. Each member answered what it had, for ever.
+func TestReadsOfWhatDiffersAreRefusedUntilAMajorityAgrees(t *testing.T) {
+	for _, self := range []byte{1, 9} { // an active, a passive
+		p := patientOf(t, self, marked([]byte{1, 2, 3}, 2, 2), always(1))
+		p.tallies = map[byte]*Tally{2: made(10, 2, 5, "r000002"), 3: made(10, 3, 5, "r000003")}
+		p.says(2, 10, 2)
+		p.refuses("not counted yet")
+		p.counts(made(10, 1, 5))
+		p.refuses("one differs, one is silent", "r000002")
+		p.says(3, 10, 3)
+		p.refuses("two differ, each in its own way", "r000002", "r000003")
+		p.says(1, 10, 1)
+		s := p.r.Status(p.now)
+		for _, want := range []string{"nobody acts", `map "r000002"`, `map "r000003"`} {
+			if !strings.Contains(s.Disputed, want) {
+				t.Errorf("it says nothing of %s: %s", want, s.Disputed)
+			}
+		}
+		p.wants("no majority", false)
+		p.says(3, 10, 1) // one of them was healed
+		if self == 9 {
+			p.says(1, 10, 1)
+		}
+		p.refuses("a majority agrees with it")
+		if s := p.r.Status(p.now); s.Disputed != "" || s.Differs != nil {
+			t.Errorf("it still says %q", s.Disputed)
+		}
+	}
+}
+
+// That a member is as the leader was, at a later checkpoint entry, ends nothing: the others may differ still.
+func TestALeaderThatAgreesEndsNoDispute(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 7, 1), always(1)) // as the leader was at 10, not at 5
+	p.tallies = map[byte]*Tally{2: made(5, 2, 5, "r000002"), 3: made(5, 3, 5, "r000003")}
+	p.counts(made(5, 1, 5))
+	p.asks(2, 5, 2)
+	p.asks(3, 5, 3)
+	p.refuses("all differ", "r000002", "r000003")
+	p.r.audit.compare(p.now, 2, 10, [16]byte{1})
+	p.r.pump(p.now)
+	p.serve()
+	p.refuses("the leader agrees", "r000002", "r000003")
+	p.says(2, 10, 1)
+	p.refuses("a majority agrees")
+}
+
+// A majority that convicts a member hears from it what is wrong, and so does the convicted one.
+func TestTheConvictedSaysWhatDiffers(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 7, 7), always(1))
+	p.tallies = map[byte]*Tally{2: made(10, 7, 5, "r000002"), 3: made(10, 7, 5, "r000002")}
+	p.counts(made(10, 1, 5))
+	p.says(2, 10, 7)
+	p.says(3, 10, 7)
+	p.wants("a majority differs", true)
+	if s := p.r.Status(p.now); !strings.HasSuffix(s.Quarantine, `what differed: map "r000002"`) || s.Differs != nil {
+		t.Errorf("it says %q and refuses %v", s.Quarantine, s.Differs)
+	}
+	if !strings.Contains(p.events, `differs from that of this active in map "r000002"`) {
+		t.Errorf("it does not say what differs:\n%s", p.events)
+	}
+	q := &protocol.PartsQuestion{Index: 10, Digest: [16]byte{1}, Sums: true}
+	p.r.audit.differences.onQuestion(id(2), q)
+	if sent := p.r.out.Send; len(sent) == 0 || !sent[len(sent)-1].Message.(*protocol.PartsAnswer).Known {
+		t.Error("in quarantine it does not say what its state was made of")
+	}
+	q.Digest = [16]byte{9}
+	p.r.audit.differences.onQuestion(id(2), q)
+	if sent := p.r.out.Send; sent[len(sent)-1].Message.(*protocol.PartsAnswer).Known {
+		t.Error("it answers for another state than the one in question")
+	}
+}
+
+// 100,000 resources are narrowed down in a few messages of bounded size.
+func TestWhatDiffersIsFoundAmongManyResources(t *testing.T) {
+	const n = 100_000
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{2: made(10, 2, n, "r000002", "r077777")}
+	p.counts(made(10, 1, n))
+	p.says(2, 10, 2)
+	p.refuses("two of many differ", "r000002")
+	if got := len(p.compared); got > 5 {
+		t.Errorf("%d questions were asked", got)
+	}
+	for _, q := range p.compared {
+		if size := len(protocol.AppendMessage(nil, p.madeOf(id(2), q))); size > protocol.DigestPageBytesMax+1024 {
+			t.Errorf("an answer has %d bytes", size)
+		}
+	}
+	// If all differ, some are named, and nothing is answered.
+	var all []string
+	for k := range 5000 {
+		all = append(all, fmt.Sprintf("r%06d", k))
+	}
+	p = patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{2: made(10, 2, 5000, all...)}
+	p.counts(made(10, 1, 5000))
+	p.says(2, 10, 2)
+	for _, name := range all {
+		if SituationOf(p.r).Differs.Refuses(name) == nil {
+			t.Fatalf("%s is served", name)
+		}
+	}
+	if got := len(p.compared); got > 10 {
+		t.Errorf("%d questions were asked", got)
+	}
+}
+
+// A bucket with more resources than one answer names is gone through by pages, and what only
+// one of the two has is found.
+func TestABucketIsGoneThroughByPages(t *testing.T) {
+	var mine, theirs []protocol.ResourceDigest
+	var lacking string
+	for k := 0; len(theirs) < 3*protocol.DigestPageMax; k++ {
+		x := protocol.ResourceDigest{Name: fmt.Sprintf("r%07d", k), Type: "map", Digest: [16]byte{1}}
+		if protocol.DigestBucket(x.Name) != 5 {
+			continue
+		}
+		if theirs = append(theirs, x); len(theirs) == protocol.DigestPageMax { // the last of a page
+			lacking = x.Name
+		} else {
+			mine = append(mine, x)
+		}
+	}
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{2: NewTally(10, [16]byte{2}, theirs)}
+	p.counts(NewTally(10, [16]byte{1}, mine))
+	p.says(2, 10, 2)
+	if d := SituationOf(p.r).Differs; d == nil || len(d.named) != 1 || !d.named[lacking] || len(p.compared) != 4 {
+		t.Errorf("%d questions, found %+v, want %s", len(p.compared), d, lacking)
+	}
+}
+
+// A member that cannot say what its state was made of, or of an earlier release, is asked for
+// a while, and nothing is refused for its sake.
+func TestWhoCannotSayWhatDiffersIsAskedForAWhile(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.counts(made(10, 1, 5))
+	p.says(2, 10, 2)
+	p.says(3, 10, 3)
+	for p.now < protocol.Instant(2*comparePatience) {
+		p.now = max(p.now.Add(time.Millisecond), p.r.Deadline())
+		p.r.Tick(p.now)
+		p.serve()
+	}
+	p.refuses("nobody says")
+	if n := len(p.compared); n < 100 || n > 2*int(comparePatience/digestPause)+2 {
+		t.Errorf("%d questions", n)
+	}
+}
+
+// What is refused is not proposed: it has not happened. To delete a resource ends the difference.
+func TestCommandsOnWhatDiffersAreNotProposed(t *testing.T) {
+	r, now := leading(t, Config{}, marked([]byte{1}, 1, 1), OpenedState{})
+	r.audit.differences.refused = &Differing{named: map[string]bool{"r": true}, text: "r differs"}
+	for k, c := range []protocol.Command{
+		{Resource: "r", Type: "map", Version: 1, Operation: "put", Session: 3, Sequence: 1},
+		{Resource: "s", Type: "map", Version: 1, Operation: "put", Session: 3, Sequence: 2},
+		{Resource: "r", Type: protocol.CatalogueType, Version: protocol.CatalogueVersion, Operation: "delete", Session: 3, Sequence: 3},
+	} {
+		before := r.log.tail.last()
+		r.Submit(*now, Submission{Request: uint64(k + 1), Command: protocol.EncodeCommand(&c), Checked: true, Session: c.Session, Sequence: c.Sequence})
+		var code protocol.Code
+		for _, a := range r.Effects().Answers {
+			code = a.Result.Code
+		}
+		if refused := code == protocol.ErrDisputed.Code; refused != (k == 0) || (r.log.tail.last() == before) != refused {
+			t.Errorf("%s of %s: answered %q, the log goes from %d to %d", c.Operation, c.Resource, code, before, r.log.tail.last())
+		}
+	}
+}
+
+// Counterexample: a passive is as its leader is, so it asks nobody, and answers what other members refuse.
+func TestAPassiveHearsOfADisputeWhenItAsksForAReadIndex(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.r.audit.warn(id(9))
+	if got := p.r.Effects().Send; len(got) != 0 {
+		t.Errorf("without a dispute it says %+v", got)
+	}
+	p.tallies = map[byte]*Tally{2: made(10, 2, 5, "r000002")}
+	p.counts(made(10, 1, 5))
+	p.says(2, 10, 2)
+	p.r.audit.warn(id(2))
+	p.r.audit.warn(id(9))
+	sent := p.r.Effects().Send
+	if len(sent) != 1 || sent[0].To != id(9) {
+		t.Fatalf("got %+v, want one word to the passive", sent)
+	}
+	passive := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	passive.tallies = p.tallies
+	passive.counts(made(10, 1, 5))
+	passive.r.Receive(passive.now, id(8), sent[0].Message) // which has no say
+	if passive.serve(); len(passive.asked) != 0 {
+		t.Error("it takes the word of a passive")
+	}
+	passive.r.Receive(passive.now, id(1), sent[0].Message)
+	if passive.serve(); len(passive.asked) != 3 {
+		t.Errorf("it asks %v, want the actives", passive.asked)
+	}
+	passive.says(2, 10, 2)
+	passive.refuses("an active differs from the leader and the passive", "r000002")
+}
