@@ -79,10 +79,11 @@ type lessons struct {
 	counted  protocol.Index // holes up to it have been counted
 
 	fresh, duplicates, holes int // frames, in this window
+	large                    int // of the fresh ones, those that came by stream
 	share, copies            float64
 	wanted                   int  // parents
 	lack                     bool // a hole asks for a link
-	streamed, bulk           bool // frames come by stream, and of many entries
+	streamed, bulk           bool // the last one came by stream, and was of many entries
 }
 
 // arrived learns from a frame that was pushed: fresh ones say who is fast,
@@ -104,7 +105,9 @@ func (t *tree) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 		}
 		t.next = (t.next + 1) % arrivalsMax
 		t.fresh++
-		t.streamed = streamed(f)
+		if t.streamed = streamed(f); t.streamed {
+			t.large++
+		}
 		t.bulk = t.streamed && len(f.Entries) > 1
 		t.reckonShares(now)
 		if !cross {
@@ -260,9 +263,10 @@ func (t *tree) reckonShares(now protocol.Instant) {
 	total := float64(t.fresh + t.holes)
 	t.share += (float64(t.holes)/total - t.share) / 2
 	t.copies += (float64(t.duplicates)/total - t.copies) / 2
-	t.fresh, t.duplicates, t.holes = 0, 0, 0
+	large := 2*t.large > t.fresh
+	t.fresh, t.duplicates, t.holes, t.large = 0, 0, 0, 0
 	t.wanted = parentsWanted(t.wanted, t.share)
-	if t.streamed {
+	if large {
 		t.wanted = 1 // nothing is lost; what another parent brings is a large copy more
 	}
 	t.links.lossy = t.wanted > 1
@@ -347,6 +351,6 @@ func (t *tree) eagerToo(now protocol.Instant, m *member) bool {
 		return false
 	}
 	t.lack = false
-	m.link.in, m.link.asked = linkEager, now
+	m.link.in, m.link.asked, m.link.missed = linkEager, now, 0
 	return true
 }

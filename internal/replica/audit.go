@@ -273,9 +273,9 @@ func (d *audit) onDigestQuestion(now protocol.Instant, from protocol.MemberID, q
 
 // warn tells a passive that asks for a read index that actives differ: one that is as they
 // are of whom it has heard asks nobody by itself, and others answer otherwise.
-func (d *audit) warn(who protocol.MemberID) {
+func (d *audit) warn(now protocol.Instant, who protocol.MemberID) {
 	i := max(d.disputedAt, d.differences.newest())
-	if mine, known := findDigest(d.own, i); known && d.standing.may(mayVouch) && !slices.Contains(d.auditors(), who) {
+	if mine, known := findDigest(d.own, i); known && d.standing.may(mayVouch) && !slices.Contains(d.auditors(), who) && d.differences.affords(now) {
 		d.out.send(who, &protocol.DigestQuestion{Index: i, Known: true, Digest: mine, Disputed: true})
 	}
 }
@@ -429,6 +429,9 @@ func (d *audit) nobodyActs(x *poll, why string) {
 		return
 	}
 	x.told = true
+	if x.index <= d.differences.settled || x.index < d.disputedAt {
+		return // a later state has been agreed upon, or is in dispute
+	}
 	d.disputedAt = x.index
 	d.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
 	d.out.event(protocol.EventDiverged, d.disputed)

@@ -44,7 +44,8 @@ type checkpoints struct {
 	// since counts the bytes applied after it, and at is when it was applied.
 	since int
 	at    protocol.Instant
-	state int // bytes of the state, about
+	owed  bool // something was applied between it and the one before, whose digest no entry carries so far
+	state int  // bytes of the state, about
 	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
@@ -227,6 +228,7 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	if c.entryAt != 0 {
 		c.distance = last.Index - c.entryAt
 	}
+	c.owed = c.since > protocol.RawSize(batch[len(batch)-1:])
 	c.entryAt, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
 	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
@@ -247,7 +249,10 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	default:
 		c.askAt = 0
 	}
-	if c.proposed > c.log.applied || c.log.applied <= c.entryAt || c.since == 0 {
+	// A digest is compared at the entry after its own. While states differ that one comes although
+	// nothing is written: what differs is refused, and there may be nothing else to write.
+	owed := c.owed && c.audit.doubts()
+	if c.proposed > c.log.applied || !owed && (c.log.applied <= c.entryAt || c.since == 0) {
 		return
 	}
 	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && c.since < max(c.cfg.CheckpointBytes, c.state/2) {

@@ -17,6 +17,9 @@ const (
 	differNamedMax = 32
 	// comparePatience is how long an answer is sought. A large state is counted for minutes.
 	comparePatience = 10 * time.Minute
+	// toPassivesPerSecond is how many answers and warnings all members without a seat get: they
+	// are many, and ask again.
+	toPassivesPerSecond = 20
 )
 
 // Tally is what the digest of a state at the index of a checkpoint entry is made of. It does
@@ -74,6 +77,9 @@ type differences struct {
 	list    []comparison // oldest first
 	settled protocol.Index
 	refused *Differing
+	// spent is how much of toPassivesPerSecond is used up, in the second from spentAt on.
+	spent   int
+	spentAt protocol.Instant
 }
 
 // comparison is of the states that this member and an active had at a checkpoint entry.
@@ -119,26 +125,35 @@ func (p *differences) tally(i protocol.Index, digest [16]byte) *Tally {
 
 // begin begins to look for what differs from what an active has, unless it has begun.
 func (p *differences) begin(now protocol.Instant, i protocol.Index, mine [16]byte, other digestReport) {
-	at := slices.IndexFunc(p.list, func(c comparison) bool { return c.index == i && c.with == other.member })
-	if at >= 0 && p.list[at].mine == mine && p.list[at].theirs == other.digest {
+	same := func(c comparison) bool { return c.index == i && c.with == other.member }
+	if slices.ContainsFunc(p.list, func(c comparison) bool { return same(c) && c.mine == mine && c.theirs == other.digest }) {
 		return
 	}
-	if at >= 0 {
-		p.list = slices.Delete(p.list, at, at+1)
-	}
+	// [S] What is refused stays refused until it is known what is to be instead.
+	refusesNothing := func(c comparison) bool { return c.moot || !c.summed }
+	p.list = slices.DeleteFunc(p.list, func(c comparison) bool { return same(c) && refusesNothing(c) })
 	if len(p.list) == comparisonsMax {
-		p.list = slices.Delete(p.list, 0, 1)
+		k := max(0, slices.IndexFunc(p.list, refusesNothing))
+		p.list = slices.Delete(p.list, k, k+1)
 	}
 	p.list = append(p.list, comparison{
 		index: i, with: other.member, mine: mine, theirs: other.digest, until: now.Add(comparePatience), moot: i <= p.settled,
 	})
 	p.refuse()
-	p.ask(now, &p.list[len(p.list)-1])
+	if c := &p.list[len(p.list)-1]; p.log.names(p.cfg.ID) {
+		p.ask(now, c)
+	} else {
+		c.next = now.Add(digestPause) // by then it is known, usually, who is right
+	}
 }
 
 // ask asks for what comes next.
 func (p *differences) ask(now protocol.Instant, c *comparison) {
 	c.next = now.Add(digestPause)
+	if c.moot && !p.log.names(p.cfg.ID) {
+		c.over = true // actives tell what differed; the others are many
+		return
+	}
 	if p.tally(c.index, c.mine) == nil {
 		return // it is being counted
 	}
@@ -154,11 +169,24 @@ func (p *differences) tick(now protocol.Instant) {
 		switch c := &p.list[k]; {
 		case c.over || now < c.next:
 		case now >= c.until:
-			c.over = true
+			if c.over = true; c.summed {
+				p.found(c)
+				p.refuse()
+				return // the list is another one
+			}
 		default:
 			p.ask(now, c)
 		}
 	}
+}
+
+// affords reports whether one more message may go to a member without a seat now.
+func (p *differences) affords(now protocol.Instant) bool {
+	if now >= p.spentAt.Add(time.Second) {
+		p.spentAt, p.spent = now, 0
+	}
+	p.spent++
+	return p.spent <= toPassivesPerSecond
 }
 
 // deadline returns when tick has something to do, or at.
@@ -173,7 +201,13 @@ func (p *differences) deadline(at protocol.Instant) protocol.Instant {
 
 // onQuestion answers a member whose state differs. That this one's is in doubt is no reason not
 // to: the answer is no word on who is right.
-func (p *differences) onQuestion(from protocol.MemberID, q *protocol.PartsQuestion) {
+func (p *differences) onQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.PartsQuestion) {
+	if p.log.names(from) || p.affords(now) {
+		p.out.send(from, p.answer(q))
+	}
+}
+
+func (p *differences) answer(q *protocol.PartsQuestion) *protocol.PartsAnswer {
 	a := &protocol.PartsAnswer{Index: q.Index, Digest: q.Digest, Bucket: q.Bucket, After: q.After}
 	if t := p.tally(q.Index, q.Digest); t != nil && q.Sums {
 		a.Known, a.Sums = true, t.sums[:]
@@ -181,7 +215,7 @@ func (p *differences) onQuestion(from protocol.MemberID, q *protocol.PartsQuesti
 		a.Known = true
 		a.Resources, a.More = protocol.DigestPage(t.from(q.Bucket, q.After))
 	}
-	p.out.send(from, a)
+	return a
 }
 
 // onAnswer takes what an active's state was made of.

@@ -88,8 +88,10 @@ func (p *differences) found(c *comparison) {
 	p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: p.log.role.HardState().Term, Index: c.index, Member: c.with,
 		Text: fmt.Sprintf("the state at %d differs from that of this active in %s", c.index, c)})
 	// What differed from it before does no more, or still does.
-	with, i := c.with, c.index
-	p.list = slices.DeleteFunc(p.list, func(x comparison) bool { return x.with == with && x.index < i })
+	last := *c
+	p.list = slices.DeleteFunc(p.list, func(x comparison) bool {
+		return x.with == last.with && (x.index < last.index || x.index == last.index && (x.mine != last.mine || x.theirs != last.theirs))
+	})
 }
 
 // says is what differed from any active at a checkpoint entry, as far as it is known.

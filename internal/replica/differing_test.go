@@ -14,14 +14,13 @@ import (
 
 // madeOf is what another member answers a question for what its state is made of.
 func (p *patient) madeOf(of protocol.MemberID, q *protocol.PartsQuestion) *protocol.PartsAnswer {
-	other := differences{ground: ground{out: &outbox{log: &log{}}}}
+	other := differences{}
 	for by, t := range p.tallies {
 		if id(by) == of {
 			other.tallies = []*Tally{t}
 		}
 	}
-	other.onQuestion(id(1), q)
-	return other.out.Send[0].Message.(*protocol.PartsAnswer)
+	return other.answer(q)
 }
 
 // made is a state with a digest at an index, and n resources of which some are others.
@@ -46,6 +45,14 @@ func (p *patient) counts(t *Tally) {
 	p.serve()
 }
 
+// wait lets the time pass that a passive leaves to the actives.
+func (p *patient) wait() {
+	p.t.Helper()
+	p.now = p.now.Add(digestPause)
+	p.r.Tick(p.now)
+	p.serve()
+}
+
 func (p *patient) refuses(what string, resources ...string) {
 	p.t.Helper()
 	for _, name := range []string{"r000001", "r000002", "r000003", ""} {
@@ -66,6 +73,9 @@ func TestReadsOfWhatDiffersAreRefusedUntilAMajorityAgrees(t *testing.T) {
 		p.counts(made(10, 1, 5))
 		p.refuses("one differs, one is silent", "r000002")
 		p.says(3, 10, 3)
+		if self == 9 {
+			p.wait()
+		}
 		p.refuses("two differ, each in its own way", "r000002", "r000003")
 		p.says(1, 10, 1)
 		s := p.r.Status(p.now)
@@ -117,12 +127,12 @@ func TestTheConvictedSaysWhatDiffers(t *testing.T) {
 		t.Errorf("it does not say what differs:\n%s", p.events)
 	}
 	q := &protocol.PartsQuestion{Index: 10, Digest: [16]byte{1}, Sums: true}
-	p.r.audit.differences.onQuestion(id(2), q)
+	p.r.audit.differences.onQuestion(p.now, id(2), q)
 	if sent := p.r.out.Send; len(sent) == 0 || !sent[len(sent)-1].Message.(*protocol.PartsAnswer).Known {
 		t.Error("in quarantine it does not say what its state was made of")
 	}
 	q.Digest = [16]byte{9}
-	p.r.audit.differences.onQuestion(id(2), q)
+	p.r.audit.differences.onQuestion(p.now, id(2), q)
 	if sent := p.r.out.Send; sent[len(sent)-1].Message.(*protocol.PartsAnswer).Known {
 		t.Error("it answers for another state than the one in question")
 	}
@@ -230,15 +240,15 @@ func TestCommandsOnWhatDiffersAreNotProposed(t *testing.T) {
 // Counterexample: a passive is as its leader is, so it asks nobody, and answers what other members refuse.
 func TestAPassiveHearsOfADisputeWhenItAsksForAReadIndex(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
-	p.r.audit.warn(id(9))
+	p.r.audit.warn(p.now, id(9))
 	if got := p.r.Effects().Send; len(got) != 0 {
 		t.Errorf("without a dispute it says %+v", got)
 	}
 	p.tallies = map[byte]*Tally{2: made(10, 2, 5, "r000002")}
 	p.counts(made(10, 1, 5))
 	p.says(2, 10, 2)
-	p.r.audit.warn(id(2))
-	p.r.audit.warn(id(9))
+	p.r.audit.warn(p.now, id(2))
+	p.r.audit.warn(p.now, id(9))
 	sent := p.r.Effects().Send
 	if len(sent) != 1 || sent[0].To != id(9) {
 		t.Fatalf("got %+v, want one word to the passive", sent)
@@ -255,5 +265,77 @@ func TestAPassiveHearsOfADisputeWhenItAsksForAReadIndex(t *testing.T) {
 		t.Errorf("it asks %v, want the actives", passive.asked)
 	}
 	passive.says(2, 10, 2)
+	passive.wait()
 	passive.refuses("an active differs from the leader and the passive", "r000002")
+}
+
+// A flock of passives that differ from a leader that is convicted within the second asks nobody for what
+// its state was made of, nor does one that goes on asking get all answers.
+func TestPassivesDoNotAskWhenItIsKnownWhoIsRight(t *testing.T) {
+	p := patientOf(t, 9, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{1: made(10, 2, 5, "r000002"), 2: made(10, 1, 5), 3: made(10, 1, 5)}
+	p.counts(made(10, 1, 5))
+	p.says(1, 10, 2)
+	p.says(2, 10, 1)
+	p.says(3, 10, 1)
+	p.wait()
+	p.refuses("a majority agrees")
+	if len(p.compared) != 0 {
+		t.Errorf("it asks %d times what differs", len(p.compared))
+	}
+	active := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	active.counts(made(10, 1, 5))
+	for range 3 * toPassivesPerSecond {
+		active.r.Receive(active.now, id(9), &protocol.PartsQuestion{Index: 10, Digest: [16]byte{1}, Sums: true})
+	}
+	if n := len(active.r.Effects().Send); n != toPassivesPerSecond {
+		t.Errorf("got %d answers in one second, want %d", n, toPassivesPerSecond)
+	}
+}
+
+// [S] What is refused stays so while comparisons come that refuse nothing so far, and when the active
+// says another digest, until the new one is summed.
+func TestARefusalIsNotPushedOut(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{2: made(10, 2, 5, "r000002"), 3: made(10, 2, 5, "r000003")}
+	p.counts(made(10, 1, 5))
+	p.says(2, 10, 2)
+	d := &p.r.audit.differences
+	for i := range protocol.Index(2 * comparisonsMax) {
+		d.begin(p.now, 100+i, [16]byte{1}, digestReport{id(3), [16]byte{2}})
+	}
+	p.refuses("others are compared", "r000002")
+	d.begin(p.now, 10, [16]byte{1}, digestReport{id(2), [16]byte{5}})
+	p.refuses("it says another digest", "r000002")
+	if len(d.list) > comparisonsMax {
+		t.Errorf("%d comparisons, want %d at most", len(d.list), comparisonsMax)
+	}
+}
+
+// Counterexample: what differed was deleted, nothing else is written, and the entry that would show that
+// all are alike never came: reads were refused for ever.
+func TestADisputeEndsThoughNothingIsWritten(t *testing.T) {
+	r, now := leading(t, Config{CheckpointEvery: -1, CheckpointBytes: 1 << 30}, marked([]byte{1}, 1, 1), OpenedState{})
+	x := &r.checkpoints
+	newest := func() protocol.Index {
+		for end := now.Add(2 * doubtEvery); *now < end; {
+			*now = max(now.Add(time.Millisecond), r.Deadline())
+			r.Tick(*now)
+			serve(t, r)
+		}
+		return x.entryAt
+	}
+	last := r.log.applied
+	x.entryAt, x.since, x.at, x.owed = last, 0, *now, true // something was written before it
+	if got := newest(); got != last {
+		t.Errorf("without a dispute there is a checkpoint entry at %d, and nothing to write it for", got)
+	}
+	r.audit.differences.refused = &Differing{named: map[string]bool{"r": true}, text: "r differs"}
+	first := newest()
+	if first == last {
+		t.Error("the digest of the last state is in no entry")
+	}
+	if got := newest(); got != first {
+		t.Errorf("there is one more at %d, and nothing to write it for", got)
+	}
 }

@@ -125,7 +125,10 @@ func (q *commands) onForwardAnswer(now protocol.Instant, from protocol.MemberID,
 		return
 	}
 	f := a.remove(i)
-	if m.Result.Code == protocol.ErrNotLeader.Code {
+	switch m.Result.Code {
+	case protocol.OK:
+		q.who.atWork(now, from)
+	case protocol.ErrNotLeader.Code:
 		q.who.leadsNot(now, from, m.Leader, m.Term)
 	}
 	q.out.answer(f.request, m.Result)

@@ -68,12 +68,16 @@ func (h *hearing) changed() bool {
 	return true
 }
 
-// haveSaid takes what a HAVE says of who leads. It is as old as the freshness beside it:
-// that comes from the leader.
-func (h *hearing) haveSaid(now protocol.Instant, m *protocol.Have) {
+// haveSaid takes what a HAVE says of who leads. An active knows that by itself; of others it
+// is as old as the freshness beside it, which comes from the leader.
+func (h *hearing) haveSaid(now protocol.Instant, from protocol.MemberID, m *protocol.Have) {
 	at := now
-	if m.FreshKnown {
-		at = now.Add(-min(max(time.Duration(m.FreshAge), 0), h.hintLasts()))
+	if m.FreshKnown && !h.log.names(from) {
+		age := max(time.Duration(m.FreshAge), 0)
+		if age >= h.hintLasts() {
+			return
+		}
+		at = now.Add(-age)
 	}
 	h.heardOf(at, m.Term, m.Leader)
 }
@@ -111,7 +115,7 @@ func (h *hearing) heardOf(at protocol.Instant, t protocol.Term, leader protocol.
 	}
 }
 
-// atWork takes the word of the leader that it works on what it was asked after.
+// atWork takes an answer that only a leader gives.
 func (h *hearing) atWork(now protocol.Instant, by protocol.MemberID) {
 	if by == h.hint.leader {
 		h.hint.at = now

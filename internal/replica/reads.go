@@ -102,6 +102,7 @@ func (q *reads) answered(now protocol.Instant, by protocol.MemberID, a protocol.
 		q.failGroup(i, err)
 		return
 	}
+	q.who.atWork(now, by)
 	g := &q.asked[i]
 	g.answered, g.by, g.index, g.sum = true, by, a.Index, a.Sum
 	q.compare(now)

@@ -295,7 +295,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.DigestAnswer:
 		r.audit.onDigestAnswer(now, from, m)
 	case *protocol.PartsQuestion:
-		r.audit.differences.onQuestion(from, m)
+		r.audit.differences.onQuestion(now, from, m)
 	case *protocol.PartsAnswer:
 		r.audit.differences.onAnswer(now, from, m)
 	case *protocol.Repair:
@@ -314,15 +314,15 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		if !r.cfg.signed() && !r.log.knows() {
 			switch said := m.(type) {
 			case *protocol.Have:
-				r.hearing.haveSaid(now, said)
+				r.hearing.haveSaid(now, from, said)
 			case *protocol.Append:
 				r.hearing.heardOf(now, said.Term, from)
 			case *protocol.InstallCheckpoint:
 				r.hearing.heardOf(now, said.Term, from)
 			}
 		}
-		if q, ok := m.(*protocol.ReadIndex); ok && r.audit.doubts() && r.log.leads() {
-			r.audit.warn(q.Origin)
+		if q, ok := m.(*protocol.ReadIndex); ok && q.Origin == from && r.audit.doubts() && r.log.leads() {
+			r.audit.warn(now, from)
 		}
 		if m.Kind().OfFlock() {
 			r.gossip.Step(now, from, m)

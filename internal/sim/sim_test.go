@@ -111,7 +111,7 @@ func TestOtherSizesRun(t *testing.T) {
 // missing while one stands by, which holds nothing.
 func TestReservesAreCalledInTrouble(t *testing.T) {
 	var counts Counts
-	for seed := uint64(1); seed <= 8; seed++ {
+	for seed := uint64(1); seed <= 16; seed++ {
 		o := Options{Duration: 20 * time.Second, Reserves: 2}
 		r := Run(seed, o)
 		if r.Violation != nil {

@@ -13,6 +13,18 @@ func disputed() []Mutation {
 	replica := []string{"./internal/replica"}
 	return []Mutation{
 		{
+			Name: "dispute-without-an-end", Breaks: "where nothing else is written no checkpoint entry shows that the difference is gone: reads are refused for ever",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "owed := c.owed && c.audit.doubts()",
+			New: "owed := c.owed && c.audit.doubts() && c.since != 0",
+		},
+		{
+			Name: "refusal-pushed-out", Breaks: "what differs is read again because other states are compared",
+			File: "internal/replica/differences.go", Tests: replica,
+			Old: "k := max(0, slices.IndexFunc(p.list, refusesNothing))",
+			New: "k := 0 * slices.IndexFunc(p.list, refusesNothing)",
+		},
+		{
 			Name: "unsearched-is-read", Breaks: "what is in a bucket that differs and was not gone through is read: each member answers what it has",
 			File: "internal/replica/differing.go", Tests: replica,
 			Old: "if d == nil || !d.named[resource] && !d.whole[protocol.DigestBucket(resource)] {",

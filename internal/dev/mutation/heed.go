@@ -120,8 +120,8 @@ func believed() []Mutation {
 		{
 			Name: "told-leader-is-of-now", Breaks: "what a passive says of who leads counts as news, however old it is",
 			File: "internal/replica/heed.go", Tests: replica,
-			Old: "\tif m.FreshKnown {\n",
-			New: "\tif m.FreshKnown && m.Leader.IsZero() {\n",
+			Old: "\t\tat = now.Add(-age)\n",
+			New: "\t\tat = now.Add(min(age, 0))\n",
 		},
 		{
 			Name: "anybody-answers-forwards", Breaks: "a stranger acknowledges writes that never were",
