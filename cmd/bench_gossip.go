@@ -42,7 +42,7 @@ func (p *Program) benchGossipCommand() *cli.Command {
 			unsaid("2s, 1s with more than 1,000 members, 10s with --real", boundedDuration("for", 0, 100*time.Millisecond, time.Hour, "how long entries are written, `DURATION`")),
 			unsaid("no cut", boundedDuration("cut", 0, 100*time.Millisecond, cutMax, "cut half of the flock off for a `DURATION`, and measure how it heals")),
 			uint64Flag("seed", 1, "the `SEED` that decides everything"),
-			unsaid("one", boundedInt("seeds", 0, 2, spread.SeedsMax, "`N` seeds from that on: the median and the worst of each figure, and with --dead or --slow how many times longer the lag is than without")),
+			unsaid("one", boundedInt("seeds", 0, 1, spread.SeedsMax, "`N` seeds from that on: the median and the worst of each figure, and with --dead or --slow how many times longer the lag is than without")),
 			unsaid("4", boundedInt("gossip-fanout", 0, 1, 64, "fan-out `N` of the mode flood")),
 			unsaid("0.75", boundedFloat("gossip-probability", 0, 0.01, 1, "`SHARE` of the fan-out that gets a copy, in the mode flood")),
 			stringFlag("plot", "", "also draw into this `FILE`, as SVG: the share of the members that have an entry over time; with several numbers of members, the leader's egress against them"),

@@ -80,7 +80,7 @@ func TestBenchGossipRefusesNonsense(t *testing.T) {
 		{"--rate 0", "--rate is 0, not from"},
 		{"--members 10000 --rate 10000", "arrivals"},
 		{"--cut 1s --mode pull", "--cut goes with"},
-		{"--seeds 1", "--seeds is 1, not from 2"},
+		{"--seeds 1001", "--seeds is 1001, not from 1"},
 		{"--seeds 3 --members 10,20", "--seeds goes with"},
 		{"--seeds 3 --cut 1s", "--seeds goes with"},
 		{"--cut 1ms", "--cut is 1ms, not from"},
