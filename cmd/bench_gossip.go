@@ -141,13 +141,19 @@ func (p *Program) printGossip(b *gossipBench, all []spread.Figures) error {
 	return nil
 }
 
-func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
-	bar := newProgress(p.Stderr, "cutting", "per cent", 100)
-	h, err := spread.Heal(b.settings[0], b.cut, func(share float64) error {
+// shares shows how much of something is done, until it is finished or interrupted.
+func (p *Program) shares(c *cli.Context, what string) (report func(share float64) error, finish func()) {
+	bar := newProgress(p.Stderr, what, "per cent", 100)
+	return func(share float64) error {
 		bar.set(int64(100*share), int64(100*share))
 		return c.Context.Err()
-	})
-	bar.finish()
+	}, bar.finish
+}
+
+func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
+	report, finish := p.shares(c, "cutting")
+	h, err := spread.Heal(b.settings[0], b.cut, report)
+	finish()
 	if err != nil {
 		return err
 	}
@@ -162,12 +168,9 @@ func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
 }
 
 func (p *Program) benchGossipSeeds(c *cli.Context, b *gossipBench) error {
-	bar := newProgress(p.Stderr, "spreading", "per cent", 100)
-	t, err := spread.RunSeeds(b.settings[0], b.seeds, func(share float64) error {
-		bar.set(int64(100*share), int64(100*share))
-		return c.Context.Err()
-	})
-	bar.finish()
+	report, finish := p.shares(c, "spreading")
+	t, err := spread.RunSeeds(b.settings[0], b.seeds, report)
+	finish()
 	if err != nil {
 		return err
 	}

@@ -316,6 +316,24 @@ func TestHintsOfWhoLeads(t *testing.T) {
 	}
 }
 
+// A HAVE so old that nothing of it counts any more does not take the place of a leader that is heard: in its
+// place there would be nobody, and all that was forwarded would have an unknown outcome. An active's word
+// needs no age.
+func TestAnOldWordDoesNotPushOutALeader(t *testing.T) {
+	r := open(t, 9, found(2, 10, 10, threeVoters))
+	said := func(from, leader byte, term protocol.Term, age time.Duration) protocol.MemberID {
+		r.Receive(1, id(from), &protocol.Have{Term: term, Leader: id(leader), FreshKnown: true, FreshAge: int64(age)})
+		return r.Status(1).Leader
+	}
+	said(8, 2, 2, 0)
+	if got := said(7, 3, 3, time.Hour); got != id(2) {
+		t.Errorf("got %s, want the leader that was heard of before", got.Short())
+	}
+	if got := said(1, 3, 3, time.Hour); got != id(3) {
+		t.Errorf("got %s, want the leader that an active follows", got.Short())
+	}
+}
+
 // What a learner or a stranger says that it can apply does not push out what the
 // voters have said.
 func TestStrangersTypesAreNotRemembered(t *testing.T) {
