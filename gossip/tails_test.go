@@ -199,3 +199,23 @@ func TestLateness(t *testing.T) {
 		t.Errorf("got %v after frames that came before any word of them", got)
 	}
 }
+
+// A parent that was given up and is asked again begins anew: what it left before is forgiven. One large
+// frame among small ones does not say that nothing can be lost.
+func TestWhatIsLearnedIsOfNow(t *testing.T) {
+	b, now := aside(protocol.RolePassive, 1, 12, Config{}), protocol.Instant(5000)
+	l := links{base: b, intake: &records{}, neighbors: neighbors{refreshAt: never}}
+	tr := tree{members: b.members, links: &l, intake: &records{}, lessons: lessons{wanted: 1, lack: true}}
+	l.relink(now)
+	m := l.parents[0]
+	m.link.in, m.link.missed = linkPruned, parentMisses
+	if !tr.eagerToo(now, m) || m.link.in != linkEager || m.link.missed != 0 {
+		t.Errorf("asked again, a parent has left %d holes already", m.link.missed)
+	}
+	for _, test := range []struct{ large, wanted int }{{1, 2}, {shareWindow - 1, 1}} {
+		tr.lessons = lessons{wanted: 2, fresh: shareWindow, holes: 4, large: test.large, share: 0.05, streamed: true}
+		if tr.reckonShares(now); tr.wanted != test.wanted {
+			t.Errorf("%d of %d frames came by stream: %d parents are wanted, want %d", test.large, shareWindow, tr.wanted, test.wanted)
+		}
+	}
+}
