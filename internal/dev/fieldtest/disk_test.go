@@ -3,6 +3,7 @@
 package fieldtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -93,20 +95,49 @@ func (d *disk) cut() error {
 // the test does as well.
 func (d *disk) hang() (goOn func()) {
 	d.t.Helper()
-	f, err := os.Open(d.dir)
-	if err == nil {
-		err = unix.IoctlSetInt(int(f.Fd()), freezeCall, 0)
-	}
+	thaw, err := d.freeze()
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	goOn = sync.OnceFunc(func() {
-		if err := errors.Join(unix.IoctlSetInt(int(f.Fd()), thawCall, 0), f.Close()); err != nil {
+		if err := thaw(); err != nil {
 			d.t.Error(err)
 		}
 	})
 	d.t.Cleanup(goOn)
 	return goOn
+}
+
+func (d *disk) freeze() (thaw func() error, err error) {
+	f, err := os.Open(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.IoctlSetInt(int(f.Fd()), freezeCall, 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error { return errors.Join(unix.IoctlSetInt(int(f.Fd()), thawCall, 0), f.Close()) }, nil
+}
+
+// slow has the disk answer for a while and stand still for a while, in turns, until the
+// result is called.
+func (d *disk) slow(answers, stands time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for wait(ctx, answers) {
+			thaw, err := d.freeze()
+			if err == nil {
+				wait(ctx, stands)
+				err = thaw()
+			}
+			if err != nil {
+				d.t.Error(err)
+				return
+			}
+		}
+	})
+	return sync.OnceFunc(func() { cancel(); done.Wait() })
 }
 
 // again is the power's return: the file system is mounted anew, which replays

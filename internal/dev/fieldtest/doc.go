@@ -20,18 +20,22 @@
 //	STARLING_ROUNDS=10 STARLING_TIMING=fast go test ./internal/dev/fieldtest -run RunningClients -v -timeout 60m
 //
 // has a leader killed, stopped and cut off in two ways, ten rounds each, while
-// clients write and read, and passives cut off for 10 s; with STARLING_SPLITS for
-// as long as that says (10s,90s,300s). It judges what the clients saw, and prints
+// clients write and read. It judges what the clients saw, and prints
 // after how long they went on: the median of their next writes may take 1.3 times
 // what the next leader took for its first commit, and 50 ms. Without
 // STARLING_TIMING members have the command's times. The machine should have
 // nothing else to do; without STARLING_ROUNDS nothing depends on the time.
 //
-//	STARLING_LOSS=6 go test ./internal/dev/fieldtest -run PacketLoss -v -timeout 60m
+//	STARLING_GREY=10 go test ./internal/dev/fieldtest -run "HalfWell|PacketLoss" -v -timeout 120m
 //
-// has a fifth of the packets between five members lost, six times for 12 s, once with an
-// election timeout that nothing outlasts and once with the command's, and compares in how
-// many slots of 100 ms something was acknowledged. It needs nft.
+// has five actives and four passives go through spells in which nobody is dead, ten rounds of
+// each, with clients at all nine: UDP or TCP blocked for a minute, or for as long as
+// STARLING_GREY_LASTS says; a leader whose disk is slow, or that hardly runs; passives that are
+// cut off; one or all stopped for longer than sessions last. Each round compares what all clients
+// saw, and how old members say that their states are with what had been acknowledged. A fifth of
+// the packets is lost for 12 s at a time, once with an election timeout that nothing outlasts and once with
+// the command's, and the slots of 100 ms in which something was acknowledged are compared. It
+// needs nft, and loop mounts for the disk.
 //
 //	STARLING_COPIES=1 go test ./internal/dev/fieldtest -run 'StartedTwice|HasNoVote' -v -timeout 60m
 //	STARLING_MIXTURES=32 go test ./internal/dev/fieldtest -run Mixtures -v -timeout 60m
@@ -55,8 +59,7 @@
 // client with as many watches. Each lasts for a minute, or as long as the variable says
 // (5s). docs/readiness.md says what members are to say of it, and when.
 //
-//	STARLING_TRANSPORTS=20s go test ./internal/dev/fieldtest -run "WithoutUDP|WithoutTCP|NarrowLinks" -v -timeout 10m
+//	STARLING_TRANSPORTS=20s go test ./internal/dev/fieldtest -run "WithoutUDP|IdleStream|NarrowLinks" -v -timeout 10m
 //
-// blocks one of the two transports between members, from the start and under load, for
-// so long.
+// blocks UDP from the start and under load, and TCP between two whose streams rest, for so long.
 package fieldtest

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
+	"github.com/starlinghq/starling/protocol"
 )
 
 // The clients of a history write without a pause that anybody would notice, and
@@ -24,6 +28,8 @@ import (
 const (
 	writePause = 5 * time.Millisecond
 	readPause  = 20 * time.Millisecond
+	// lookPatience bounds a read of what a member has: one that is stopped answers none.
+	lookPatience = time.Second
 	// registerCount is how many registers they share at a time. After
 	// registersAge they go on to others, so that the search for an order stays
 	// short however long a history is.
@@ -53,8 +59,9 @@ var registerModel = porcupine.Model{
 // runner is a client that goes on through faults. It dials one member alone and
 // learns of the others.
 type runner struct {
-	home   *member
-	client *starling.Client
+	home     *member
+	client   *client.Client
+	sessions *sessions
 
 	mu   sync.Mutex
 	acks []acknowledgement // of its writes in this history
@@ -62,17 +69,42 @@ type runner struct {
 
 type acknowledgement struct{ began, ended time.Time }
 
-// runners dials each member with a client of its own.
-func (n *networked) runners(homes ...*member) []*runner {
+// sessions is a client's way to the cluster, and what it has heard there of its sessions.
+type sessions struct {
+	*client.Remote
+	opened, gone atomic.Int64
+}
+
+func (s *sessions) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
+	r, err := s.Remote.Do(ctx, q)
+	if err != nil || q.Kind != protocol.RequestCommand {
+		return r, err
+	}
+	switch {
+	case r.Result.Code == protocol.ErrSessionExpired.Code:
+		s.gone.Add(1)
+	case q.Command.Type == protocol.SessionType && q.Command.Operation == protocol.SessionOpen && r.Result.Err() == nil:
+		s.opened.Add(1)
+	}
+	return r, nil
+}
+
+// runners dials each member with a client of its own, whose session lasts so long without
+// a word from it; 0: the default.
+func (n *networked) runners(timeout time.Duration, homes ...*member) []*runner {
 	n.t.Helper()
 	var list []*runner
 	for _, m := range homes {
-		client, err := starling.Dial(n.t.Context(), starling.ClientConfig{Addresses: []string{m.addr}})
+		remote, err := client.NewRemote(n.t.Context(), client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{m.addr}})
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		n.t.Cleanup(func() { _ = client.Close() }) // its members are gone
-		list = append(list, &runner{home: m, client: client})
+		r := &runner{home: m, sessions: &sessions{Remote: remote}}
+		if r.client, err = client.New(r.sessions, client.Config{SessionTimeout: timeout}); err != nil {
+			n.t.Fatal(err)
+		}
+		n.t.Cleanup(func() { _ = r.client.Close() }) // its members are gone
+		list = append(list, r)
 	}
 	return list
 }
@@ -101,9 +133,18 @@ type history struct {
 
 	mu        sync.Mutex
 	registers map[string][]porcupine.Operation
-	sums      map[int64]int // of the counter: how often each was acknowledged
-	acked     int64
+	sums      map[int64]time.Time // of the counter: when each was acknowledged
+	doubled   []int64             // sums that were acknowledged more than once
+	looks     []look
 	unknown   int64
+}
+
+// look is what a member has said of the counter, without asking anybody.
+type look struct {
+	at    *member
+	began time.Time
+	sum   int64
+	info  starling.Info
 }
 
 // record lets runners write and read until ended is called. Each history has a
@@ -112,7 +153,7 @@ func (n *networked) record(name string, runners []*runner) *history {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &history{
 		name: name, runners: runners, began: time.Now(), stop: make(chan struct{}), cancel: cancel,
-		registers: map[string][]porcupine.Operation{}, sums: map[int64]int{},
+		registers: map[string][]porcupine.Operation{}, sums: map[int64]time.Time{},
 	}
 	for _, r := range runners {
 		r.mu.Lock()
@@ -120,6 +161,7 @@ func (n *networked) record(name string, runners []*runner) *history {
 		r.mu.Unlock()
 		h.done.Go(func() { h.writes(ctx, r) })
 		h.done.Go(func() { h.reads(ctx, r) })
+		h.done.Go(func() { h.watches(ctx, r) })
 	}
 	n.t.Cleanup(func() { cancel(); h.done.Wait() })
 	return h
@@ -186,15 +228,35 @@ func (h *history) note(name string, a access, got int64, began time.Time, err er
 	h.registers[name] = append(list, porcupine.Operation{ClientId: len(list), Input: a, Output: got, Call: int64(began.Sub(h.began)), Return: returned})
 }
 
+// watches has a client ask what its own member has of the counter, and how old that is.
+func (h *history) watches(ctx context.Context, r *runner) {
+	counter := starling.NewCounter(r.client, h.name)
+	for h.rest(ctx, readPause) {
+		l := look{at: r.home, began: time.Now()}
+		bounded, cancel := context.WithTimeout(ctx, lookPatience)
+		var err error
+		l.sum, err = counter.Get(bounded, starling.Locally, starling.WithInfo(&l.info))
+		cancel()
+		if err == nil {
+			h.mu.Lock()
+			h.looks = append(h.looks, l)
+			h.mu.Unlock()
+		}
+	}
+}
+
 func (h *history) added(sum int64, err error) {
+	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
 		h.unknown++
 		return
 	}
-	h.acked++
-	h.sums[sum]++
+	if _, twice := h.sums[sum]; twice {
+		h.doubled = append(h.doubled, sum)
+	}
+	h.sums[sum] = now
 }
 
 // goOn waits until each runner has had so many writes acknowledged since an
@@ -246,26 +308,68 @@ func (h *history) check(n *networked) {
 	if operations == 0 {
 		n.t.Error("the history is empty: it shows nothing")
 	}
-	for sum, times := range h.sums { // order does not matter: each by itself
-		if times > 1 {
-			n.t.Errorf("%d increments of %s have the sum %d", times, h.name, sum)
-		}
+	for _, sum := range h.doubled {
+		n.t.Errorf("two increments of %s have the sum %d", h.name, sum)
 	}
+	acked := int64(len(h.sums))
 	for _, m := range n.members {
-		client, err := n.client(m)
+		at, err := n.client(m)
 		if err != nil {
 			n.t.Fatal(err)
 		}
 		var got int64
 		n.eventually(func() (err error) {
-			got, err = starling.NewCounter(client, h.name).Get(n.t.Context())
+			got, err = starling.NewCounter(at, h.name).Get(n.t.Context())
 			return err
 		})
-		if got < h.acked || got > h.acked+h.unknown {
-			n.t.Errorf("%s at %s: got %d, want %d that were acknowledged and at most %d unknown ones", h.name, m.name, got, h.acked, h.unknown)
+		if got < acked || got > acked+h.unknown {
+			n.t.Errorf("%s at %s: got %d, want %d that were acknowledged and at most %d unknown ones", h.name, m.name, got, acked, h.unknown)
 		}
 	}
-	n.t.Logf("%s: %d operations on %d registers, %d increments, %d unknown", h.name, operations, len(h.registers), h.acked, h.unknown)
+	for _, r := range h.runners {
+		if opened, gone := r.sessions.opened.Load(), r.sessions.gone.Load(); opened != 1 || gone != 0 {
+			n.t.Errorf("the client of %s has opened %d sessions, and was told %d times that its session has ended", r.home.name, opened, gone)
+		}
+	}
+	ages := h.checkLooks(n)
+	n.t.Logf("%s: %d operations on %d registers, %d increments, %d unknown; %d looks at members, %d ages compared",
+		h.name, operations, len(h.registers), acked, h.unknown, len(h.looks), ages)
+}
+
+// checkLooks judges what members said of what they had: at one index all have the same, at a
+// higher one no less, and none is older than it says. It returns how many ages were compared.
+func (h *history) checkLooks(n *networked) (ages int) {
+	n.t.Helper()
+	sums := slices.Sorted(maps.Keys(h.sums))
+	missed := make([]time.Time, len(sums)) // when the first of this sum and those above it was acknowledged
+	for i := len(sums) - 1; i >= 0; i-- {
+		missed[i] = h.sums[sums[i]]
+		if i+1 < len(sums) && missed[i+1].Before(missed[i]) {
+			missed[i] = missed[i+1]
+		}
+	}
+	slices.SortFunc(h.looks, func(a, b look) int {
+		return cmp.Or(cmp.Compare(a.info.Index, b.info.Index), cmp.Compare(a.sum, b.sum))
+	})
+	for i, l := range h.looks {
+		if i > 0 {
+			before := h.looks[i-1]
+			if l.info.Index == before.info.Index && l.sum != before.sum || l.sum < before.sum {
+				n.t.Errorf("%s has %d at %d, %s has %d at %d", l.at.name, l.sum, l.info.Index, before.at.name, before.sum, before.info.Index)
+			}
+		}
+		if !l.info.AgeKnown {
+			continue
+		}
+		ages++
+		if k, _ := slices.BinarySearch(sums, l.sum+1); k < len(missed) && l.began.Sub(missed[k]) > l.info.Age {
+			n.t.Errorf("%s says that %d at %d is at most %v old; more was acknowledged %v before it was asked", l.at.name, l.sum, l.info.Index, l.info.Age, l.began.Sub(missed[k]))
+		}
+	}
+	if ages == 0 {
+		n.t.Error("nobody has said how old its state is: no age was compared")
+	}
+	return ages
 }
 
 // describe lists operations for whoever looks for the wrong one.
