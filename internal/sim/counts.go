@@ -230,6 +230,8 @@ func (k tally) minimum() uint64 {
 	switch k {
 	case countElections:
 		return 2000
+	case countAges: // all members are asked all the time
+		return 1_000_000
 	case countPausedLeaders, countReadsAfterPause:
 		return 500
 	case countSessionReads, countStaleReads, countTooStale, countOneShots: // there are hundreds a seed
@@ -267,7 +269,7 @@ func (k tally) minimum() uint64 {
 // Missing names the kinds of which a number of seeds had too few, in
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
 // elections, 500 leaders that stood still and as many reads at them, 10,000 reads
-// at each level, and 100 of every other kind; 40 of those that take several rare
+// at each level, a million ages, and 100 of every other kind; 40 of those that take several rare
 // things together, or some time without a fault, 20 originals that come back beside their copies, 10 wrong states
 // that are taken over. Some need such luck that nothing is asked of them, and of one
 // none would be best.

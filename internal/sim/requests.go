@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"time"
 
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
@@ -86,6 +87,22 @@ func (x *serving) checkAge() {
 	}
 	x.s.counts.add(countAges, 1)
 	x.s.fail(x.s.ledger.age(x.s.schedule.now, x.number, x.applied, int64(age)))
+}
+
+// agesEvery is between two looks at how old all members say that their states are.
+const agesEvery = 100 * time.Millisecond
+
+// watchAges asks all members for their ages while there are faults, whatever clients ask. It
+// changes nothing.
+func (s *load) watchAges() {
+	s.again(agesEvery, int(s.options.Duration/agesEvery), func() bool {
+		for _, m := range s.members {
+			if m.up() && !m.paused {
+				m.serving.checkAge()
+			}
+		}
+		return true
+	})
 }
 
 // checkAnswers checks that only what was asked is answered.
