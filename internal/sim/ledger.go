@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -12,7 +14,9 @@ import (
 // term must have the same sum, and a sum covers all entries before it.
 type ledger struct {
 	names     func(member int) string
+	ran       func(member int) time.Duration // see host.runFor; nil: clocks run as they like
 	leaders   map[protocol.Term]int
+	reigns    map[protocol.Term]*reign
 	entries   [][]shown // by index-1: one for each term that stood there
 	committed []commitment
 	ahead     map[protocol.Term]bool // in which a vote was written ahead of what had no room
@@ -38,7 +42,7 @@ type commitment struct {
 }
 
 func newLedger(names func(int) string) *ledger {
-	return &ledger{names: names, leaders: map[protocol.Term]int{}, ahead: map[protocol.Term]bool{}}
+	return &ledger{names: names, leaders: map[protocol.Term]int{}, reigns: map[protocol.Term]*reign{}, ahead: map[protocol.Term]bool{}}
 }
 
 // leads says that a member acts as the leader of a term. It reports whether
@@ -50,6 +54,9 @@ func (l *ledger) leads(member int, t protocol.Term) (news bool, err error) {
 	other, known := l.leaders[t]
 	if !known {
 		l.leaders[t] = member
+		if l.ran != nil {
+			l.reigns[t] = &reign{began: l.ran(member)}
+		}
 		return true, nil
 	}
 	if other != member {

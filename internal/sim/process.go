@@ -35,6 +35,7 @@ type host struct {
 	// format is the highest format level that its release knows; 0: what this code does.
 	format protocol.FormatLevel
 	clock  clock
+	stood  time.Duration // what pauses took beyond a step of cluster time
 	disk   disk
 	full   bool // its disk has no room
 	// drags is what a sync takes, on average, while it is slow; 0: what it takes at the others.
@@ -160,6 +161,7 @@ func (p *process) resume() {
 		return
 	}
 	p.paused = false
+	p.stood += max(0, p.s.schedule.now.Sub(p.pausedAt)-timeStep)
 	p.clock.goOn(p.s.schedule.now)
 	p.tell(colorPlain, "goes on")
 	reads := p.glancing

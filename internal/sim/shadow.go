@@ -127,6 +127,9 @@ func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, 
 		if err := l.holds(member, e); err != nil {
 			return err
 		}
+		if err := l.stamps(member, e); err != nil {
+			return err
+		}
 		if role == protocol.RolePassive && !l.isCommitted(e.Index, e.Sum) {
 			return violated(RulePassive, "%s, a passive, writes %s, which nobody knows to be committed", m.name, e)
 		}

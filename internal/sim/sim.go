@@ -119,6 +119,9 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.see(s.random.sight)
 	s.plan.drag(s.random.drags)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
+	if !s.plan.wild {
+		s.ledger.ran = func(i int) time.Duration { return s.members[i].runFor() }
+	}
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
 	p := &s.plan

@@ -45,6 +45,7 @@ const (
 	RuleTwin         = "one id has one run"
 	RuleEnds         = "every step ends"
 	RuleSession      = "a session never reads backwards"
+	RulePause        = "a pause of a leader is no time for sessions"
 	RuleStale        = "a read at the level stale is never older than it may be"
 	RuleQuarantine   = "a state that has diverged is found, serves nobody and heals"
 	RuleHistory      = "nobody takes a member of one history for one of another"

@@ -28,6 +28,12 @@ func clocks() []Mutation {
 			New: "return c.fresh.age(now, applied)",
 		},
 		{
+			Name: "pause-is-cluster-time", Breaks: "a leader that stood still puts the whole pause into its next entry: sessions end of clients that had nobody to whom to say that they live",
+			File: "active/time.go", Tests: []string{"./active"},
+			Old: "min(now.Sub(m.now), m.cfg.timeStep())",
+			New: "now.Sub(m.now)",
+		},
+		{
 			Name: "instants-by-the-wall-clock", Breaks: "a wall clock that is set forward moves all that was promised to others",
 			File: "internal/runtime/clock.go", Tests: []string{"./internal/runtime"},
 			Old: "protocol.Instant(time.Second).Add(at + seen.slept), seen.ahead",
