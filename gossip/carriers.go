@@ -372,7 +372,7 @@ func (c *carrier) isNews() bool {
 }
 
 // tell tells people of what they do not know yet. Each time that it tells of losses it is
-// quiet for longer afterwards: in a large flock there are new ones for a long while.
+// quiet for longer afterwards, until all is well: in a large flock there are new ones for a long while.
 func (s *carriers) tell(now protocol.Instant) {
 	s.tellAt = never
 	var lost, known, back []*member
@@ -398,6 +398,9 @@ func (s *carriers) tell(now protocol.Instant) {
 	}
 	if len(lost)+len(back) > 0 {
 		s.toldAt = now
+	}
+	if len(lost)+len(known) == 0 {
+		s.quiet = min(s.quiet, tellEvery) // people take all for well: what comes next is no more of the same
 	}
 }
 

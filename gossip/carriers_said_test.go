@@ -117,6 +117,22 @@ func TestAWarningNamesTheNewFirst(t *testing.T) {
 	}
 }
 
+// A firewall comes and goes: each time people are told of it soon, for they were told that it was
+// over.
+func TestLossesAfterAllWasWellAreToldSoon(t *testing.T) {
+	b := newBench(t, protocol.RoleActive, chain(10, 10, "h"), 10, 1, 2, Config{})
+	for round := range 8 {
+		b.tells(passiveID(1), protocol.DatagramsLost)
+		if lost, _ := b.heard(tellEvery + tellAfter); len(lost) != 1 {
+			t.Fatalf("round %d: told of losses: %q, want one line", round, lost)
+		}
+		b.tells(passiveID(1), protocol.DatagramsWork)
+		if _, back := b.heard(tellEvery + tellAfter); len(back) != 1 {
+			t.Fatalf("round %d: over: %q, want one line", round, back)
+		}
+	}
+}
+
 // A member flaps faster than people are told of it: they know already.
 func TestNobodyIsWarnedTwiceWithoutALineBetween(t *testing.T) {
 	b := newBench(t, protocol.RoleActive, chain(10, 10, "h"), 10, 1, 2, Config{})

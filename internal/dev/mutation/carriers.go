@@ -41,6 +41,12 @@ func carriers() []Mutation {
 			New: "	if c.streams() {\n		return\n	}\n	if c.unanswered == 0 {",
 		},
 		{
+			Name: "losses-held-back", Breaks: "who was told that datagrams come back is not told for ten minutes that they are lost again",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "s.quiet = min(s.quiet, tellEvery)",
+			New: "_ = tellEvery",
+		},
+		{
 			Name: "news-wait-for-datagrams", Breaks: "newcomers are heard of by whoever they have asked, and where datagrams are lost by nobody else for half a minute",
 			File: "gossip/reunion/reunion.go", Tests: []string{"./gossip/swim"},
 			Old: "n > 0 && f.rand.IntN(max(n, len(f.live))) < n {",
