@@ -28,6 +28,12 @@ func waits() []Mutation {
 			New: "return leaving && arriving",
 		},
 		{
+			Name: "silence-outlived", Breaks: "a stream on which nothing comes any more is missed when something is lost on it",
+			File: "internal/wire/lifesigns.go", Tests: []string{"./internal/wire"},
+			Old: "if s.asked && s.quiet >= pulseBeats+s.behind() {",
+			New: "if s.asked && s.quiet < 0 {",
+		},
+		{
 			Name: "query-outlives-its-caller", Breaks: "a query that nobody waits for runs to its end",
 			File: "resources/view.go", Tests: []string{"./internal/machine"},
 			Old: "return v.ctx.Err()",
