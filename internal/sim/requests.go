@@ -90,7 +90,7 @@ func (x *serving) checkAge() {
 }
 
 // agesEvery is between two looks at how old all members say that their states are.
-const agesEvery = 100 * time.Millisecond
+const agesEvery = 25 * time.Millisecond
 
 // watchAges asks all members for their ages while there are faults, whatever clients ask. It
 // changes nothing.
