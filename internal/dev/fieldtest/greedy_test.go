@@ -24,6 +24,9 @@ const (
 	// lines in flight each.
 	imports       = 8
 	linesInFlight = 256
+	// readAhead is how many lines imports have read when they have what they queue, 16 for each in
+	// flight: from then on they read what they write.
+	readAhead = 20 * imports * linesInFlight
 	// goesOnBeside is how many writes that client has acknowledged beside them, whatever it takes.
 	goesOnBeside = 20
 )
@@ -46,7 +49,7 @@ func TestALoneClientGoesOnBesideImports(t *testing.T) {
 	for k := range rounds {
 		lines, stop := n.imports(k)
 		n.eventually(func() error {
-			if got := lines.Load(); got < imports*linesInFlight*4 {
+			if got := lines.Load(); got < readAhead {
 				return fmt.Errorf("%d lines are read", got)
 			}
 			return nil
