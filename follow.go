@@ -25,8 +25,8 @@ const (
 	FollowPut FollowKind = 2
 	// FollowDelete is a key that is gone.
 	FollowDelete FollowKind = 3
-	// FollowListed ends a listing: every key has been told, each as it was at
-	// Index or later. What follows are changes.
+	// FollowListed ends a listing: what has been told since FollowReset is the state of the map
+	// at Index, all of it and nothing later. What follows are changes.
 	FollowListed FollowKind = 4
 )
 
@@ -43,6 +43,9 @@ type FollowEvent[K Key, V any] struct {
 	// Index is where the key was written; of FollowListed, see there; of
 	// FollowReset 0.
 	Index uint64
+	// Last says of a change after the listing that no other one of its index follows:
+	// the copy is the state of the map at Index.
+	Last bool
 }
 
 // FollowOptions say what of a map is followed.
@@ -53,7 +56,8 @@ type FollowOptions struct {
 
 // Follow yields what is needed to keep a copy of a map: FollowReset, each key
 // with its value, FollowListed, then every change, in order, without gaps or
-// duplicates, and per key never backwards. When changes are missed, because
+// duplicates, and per key never backwards. A listing is read in pages, each at its own index;
+// what was written between them comes before FollowListed, as puts and deletes. When changes are missed, because
 // nobody holds them any more or because the loop did not keep up, it does not
 // end as Watch does: it lists again, from FollowReset on. What cannot be read comes
 // with a [DecodeError], Kind and Index, and what follows it comes: the copy lacks
@@ -62,8 +66,7 @@ type FollowOptions struct {
 // too slow to go on from.
 //
 // Options are for the listing, which is read at the level Session unless they
-// say otherwise, in pages, each at its own index. The copy is one state of the
-// map whenever all changes up to some index above the pages' have come.
+// say otherwise.
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
@@ -152,19 +155,16 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 		}
 		request.From = page.Next
 	}
-	if err != nil {
-		return err
-	}
-	return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: uint64(f.begin())}, nil)
+	return err
 }
 
-// begin is the lowest index at which a page was read.
-func (f *follower[K, V]) begin() protocol.Index {
-	least := f.pages[0].index
+// span is the lowest and the highest index at which a page was read.
+func (f *follower[K, V]) span() (least, most protocol.Index) {
+	least = f.pages[0].index
 	for _, p := range f.pages {
-		least = min(least, p.index)
+		least, most = min(least, p.index), max(most, p.index)
 	}
-	return least
+	return least, most
 }
 
 // watch is what is asked for after a listing.
@@ -173,27 +173,47 @@ func (f *follower[K, V]) watch(after protocol.Index) protocol.Watch {
 	return protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: f.prefix, From: after}
 }
 
-// changes tells what was written after the listing.
+// changes tells what was written after the listing, or rather after its first page. With
+// everything up to its last page the listing is complete: the keys of each page have moved
+// on to one index.
 func (f *follower[K, V]) changes(ctx context.Context) error {
 	caller, _ := f.m.target()
-	stream, err := watch(ctx, caller, f.watch(f.begin()))
+	least, most := f.span()
+	stream, err := watch(ctx, caller, f.watch(least))
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
-	for {
+	for listed := false; ; {
 		changes, err := stream.Next(ctx)
 		if err != nil {
 			return err
 		}
-		for _, c := range changes.Changes {
+		complete := func() error {
+			listed = true
+			return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: uint64(most)}, nil)
+		}
+		if !listed && changes.Index > most {
+			err = complete()
+		}
+		for i := 0; i < len(changes.Changes) && err == nil; i++ {
+			if err = ctx.Err(); err != nil {
+				break
+			}
+			c := changes.Changes[i]
 			if changes.Index <= f.readAt(c.Key) {
 				continue // the listing has it
 			}
 			f.moved = true
-			if err := f.tell(f.step(c, changes.Index)); err != nil {
-				return err
-			}
+			e, bad := f.step(c, changes.Index)
+			e.Last = listed && i == len(changes.Changes)-1
+			err = f.tell(e, bad)
+		}
+		if err == nil && !listed && changes.Index == most {
+			err = complete()
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -212,7 +232,7 @@ func (f *follower[K, V]) readAt(key []byte) protocol.Index {
 func (f *follower[K, V]) step(c protocol.Change, index protocol.Index) (FollowEvent[K, V], error) {
 	e, err := f.m.eventOf(c, index)
 	out := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-	if e.Deleted {
+	if e.Kind == EventDelete {
 		out.Kind = FollowDelete
 	}
 	return out, err

@@ -1,11 +1,13 @@
 package starling_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // forgetful is a caller whose watches end now and then with an error.
@@ -44,8 +47,50 @@ func (s *forgetfulStream) Next(ctx context.Context) (protocol.Changes, error) {
 	return s.WatchStream.Next(ctx)
 }
 
+// written is what was written where, by several goroutines.
+type written struct {
+	mu   sync.Mutex
+	list []starling.MapEvent[int, int]
+}
+
+// set puts a key, or deletes it.
+func (w *written) set(ctx context.Context, c starling.Caller, kind starling.EventKind, key, value int) error {
+	var info starling.Info
+	raw, err := resources.AppendValue(nil, value)
+	if err != nil {
+		return err
+	}
+	if kind == starling.EventPut {
+		_, err = kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: kvmap.AppendKey(nil, key), Value: raw}, starling.WithInfo(&info))
+	} else {
+		_, err = kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: kvmap.AppendKey(nil, key)}, starling.WithInfo(&info))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = append(w.list, starling.MapEvent[int, int]{Kind: kind, Key: key, Value: value, Index: uint64(info.Index)})
+	return err
+}
+
+// upTo is the map at an index.
+func (w *written) upTo(index uint64) map[int]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.SortStableFunc(w.list, func(a, b starling.MapEvent[int, int]) int { return cmp.Compare(a.Index, b.Index) })
+	out := map[int]int{}
+	for _, e := range w.list {
+		if e.Index > index {
+			break
+		}
+		if out[e.Key] = e.Value; e.Kind == starling.EventDelete {
+			delete(out, e.Key)
+		}
+	}
+	return out
+}
+
 // A follower's copy is the map in the end, whatever was missed meanwhile, and no
-// key of it ever goes backwards or is told twice.
+// key of it ever goes backwards or is told twice. [S] A listing is the state at one index,
+// which it says, although its pages are read while others write.
 func TestFollowListsAndGoesOn(t *testing.T) {
 	for _, lost := range []error{nil, starling.ErrCompacted, starling.ErrSlowWatcher} {
 		t.Run(fmt.Sprint(lost), func(t *testing.T) {
@@ -56,9 +101,10 @@ func TestFollowListsAndGoesOn(t *testing.T) {
 			m := starling.NewMap[int, int](cluster.Client, "m")
 			const keys, last = 1200, -1 // more than a page
 			var begun sync.WaitGroup
+			var history written
 			for i := range keys {
 				begun.Go(func() {
-					if err := m.Put(ctx, i, i); err != nil {
+					if err := history.set(ctx, cluster.Client, starling.EventPut, i, i); err != nil {
 						t.Error(err)
 					}
 				})
@@ -73,20 +119,20 @@ func TestFollowListsAndGoesOn(t *testing.T) {
 				defer close(done)
 				for n := range 400 {
 					key := random.IntN(keys)
-					var err error
+					kind := starling.EventPut
 					if random.IntN(4) == 0 {
-						_, err = m.Delete(ctx, key)
-					} else {
-						err = m.Put(ctx, key, n+keys)
+						kind = starling.EventDelete
 					}
+					err := history.set(ctx, cluster.Client, kind, key, n+keys)
 					if err != nil {
 						done <- err
 						return
 					}
 				}
-				done <- m.Put(ctx, last, 0)
+				done <- history.set(ctx, cluster.Client, starling.EventPut, last, 0)
 			}()
 			copied, at, resets, listing := map[int]int{}, map[int]uint64{}, 0, false
+			listed := map[uint64]map[int]int{}
 			for e, err := range starling.NewMap[int, int](caller, "m").Follow(ctx, starling.FollowOptions{}) {
 				if err != nil {
 					t.Fatal(err)
@@ -98,12 +144,10 @@ func TestFollowListsAndGoesOn(t *testing.T) {
 					resets, listing = resets+1, true
 				case starling.FollowListed:
 					listing = false
+					listed[e.Index] = maps.Clone(copied)
 				case starling.FollowPut, starling.FollowDelete:
 					if e.Index <= at[e.Key] {
 						t.Fatalf("key %d is told at %d after %d", e.Key, e.Index, at[e.Key])
-					}
-					if listing && e.Kind == starling.FollowDelete {
-						t.Fatal("a delete in a listing")
 					}
 					at[e.Key] = e.Index
 					copied[e.Key] = e.Value
@@ -127,6 +171,11 @@ func TestFollowListsAndGoesOn(t *testing.T) {
 			}
 			if !maps.Equal(copied, want) {
 				t.Errorf("the copy has %d keys, the map %d, or other values", len(copied), len(want))
+			}
+			for index, list := range listed {
+				if want := history.upTo(index); !maps.Equal(list, want) {
+					t.Errorf("the listing at %d has %d keys, the map had %d there, or other values", index, len(list), len(want))
+				}
 			}
 			if lost != nil && resets < 2 {
 				t.Errorf("got %d listings, want more than one", resets)

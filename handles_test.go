@@ -222,7 +222,7 @@ func TestAWatchAtAPassiveMissesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Deleted {
+		if e.Kind == starling.EventDelete {
 			break
 		}
 		if e.Value != next {

@@ -207,18 +207,53 @@ type WatchOptions struct {
 	// nothing, it is ErrInvalid. Default: all keys.
 	Prefix []byte
 	// After is an index: the watch begins with what was written after it. It
-	// comes from a read with WithInfo, or from an event, and another member
-	// may go on from there. Default 0: from now on.
+	// comes from a read with WithInfo, or is the Resume of an event, and another
+	// member may go on from there. Default 0: from now on.
 	After uint64
+	// Bookmarks has the watch yield events of the kind EventBookmark, too.
+	Bookmarks bool
 }
 
-// MapEvent is one key that was put or deleted.
+// EventKind says what a MapEvent tells.
+type EventKind uint8
+
+const (
+	// EventPut is a key that was put.
+	EventPut EventKind = 1
+	// EventDelete is a key that was deleted.
+	EventDelete EventKind = 2
+	// EventBookmark is no change: everything up to Index that is watched has been told. The
+	// first one comes when the member has taken the watch, others about once a second
+	// while other things are written. Who keeps the Resume of the last event that it has seen
+	// goes on from there later, also when the changes of an hour before are gone, of which
+	// none was of these keys.
+	EventBookmark EventKind = 3
+)
+
+// String returns the kind's name.
+func (k EventKind) String() string {
+	return protocol.EnumText(k, "kind", "", "put", "delete", "bookmark")
+}
+
+// MapEvent is one key that was put or deleted, or a bookmark.
 type MapEvent[K Key, V any] struct {
-	Key     K
-	Value   V // the zero value if Deleted
-	Deleted bool
+	Kind  EventKind
+	Key   K // the zero value of a bookmark
+	Value V // of EventPut
 	// Index is where it was written. Several keys may change at one index.
 	Index uint64
+	// Last says that no other event of this index follows.
+	Last bool
+}
+
+// Resume is the WatchOptions.After of a watch that goes on behind this event: its index, or,
+// when others of the same index follow, the index before. Then that entry is told again from
+// its first event on, and nothing of it is lost.
+func (e *MapEvent[K, V]) Resume() uint64 {
+	if e.Last {
+		return e.Index
+	}
+	return e.Index - 1
 }
 
 // Watch yields changes in order, without gaps or duplicates, until ctx ends or
@@ -241,8 +276,17 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				yield(MapEvent[K, V]{}, err)
 				return
 			}
-			for _, c := range changes.Changes {
-				if !yield(m.eventOf(c, changes.Index)) {
+			if len(changes.Changes) == 0 && o.Bookmarks && !yield(MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true}, nil) {
+				return
+			}
+			for i, c := range changes.Changes {
+				if err := ctx.Err(); err != nil {
+					yield(MapEvent[K, V]{}, err)
+					return
+				}
+				e, err := m.eventOf(c, changes.Index)
+				e.Last = i == len(changes.Changes)-1
+				if !yield(e, err) {
 					return
 				}
 			}
@@ -263,15 +307,18 @@ func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.Watch
 }
 
 func (m *Map[K, V]) eventOf(c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
-	e.Index, e.Deleted = uint64(index), c.Kind == protocol.ChangeDelete
+	e.Index, e.Kind = uint64(index), EventPut
+	if c.Kind == protocol.ChangeDelete {
+		e.Kind = EventDelete
+	}
 	e.Key, err = kvmap.ParseKey[K](c.Key)
-	if err == nil && !e.Deleted {
+	if err == nil && e.Kind == EventPut {
 		e.Value, err = resources.ParseValue[V](c.Value)
 	}
 	if err == nil {
 		return e, nil
 	}
 	bad := m.unreadable(&kvmap.Item{Key: c.Key, Value: c.Value, Version: index}, err).(*DecodeError)
-	bad.Deleted = e.Deleted
+	bad.Deleted = e.Kind == EventDelete
 	return e, bad
 }

@@ -308,7 +308,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 					return err
 				}
 				step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-				if e.Deleted {
+				if e.Kind == starling.EventDelete {
 					step.Kind = starling.FollowDelete
 				}
 				if err := p.printEvent(step, s); err != nil {

@@ -53,6 +53,8 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return appendUint(dst, uint64(q.At))
 	case RequestLeader:
 		return appendUint(dst, uint64(q.Term))
+	case RequestCredit:
+		return appendUint(dst, q.Taken)
 	case RequestJoin:
 		if q.Founding != nil {
 			return q.Founding.append(dst)
@@ -106,6 +108,8 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.At = r.index()
 	case RequestLeader:
 		q.Term = r.term()
+	case RequestCredit:
+		q.Taken = r.uint()
 	case RequestJoin:
 		if !r.isNil() {
 			q.Founding = readFounding(&r)

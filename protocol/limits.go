@@ -54,6 +54,9 @@ const (
 	// reads the state.
 	WatchPartBytesMax  = 1 << 20
 	WatchEntryBytesMax = 256 << 20
+	// WatchWindowBytes is how far what a member has told a watch of another process may be
+	// ahead of what was taken there. One that does not ask holds no more than that, and one part.
+	WatchWindowBytes = 256 << 10
 	// AppendBytesMax and AppendEntriesMax limit what one append or one bulk
 	// frame carries (an entry that alone is larger travels alone).
 	AppendBytesMax   = 1 << 20

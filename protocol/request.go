@@ -140,44 +140,6 @@ func Failed(err error) Result {
 	return Result{Code: code, Text: text}
 }
 
-// Watch asks for the changes of a resource whose keys begin with Prefix, after
-// index From (0: from now on).
-type Watch struct {
-	Resource string
-	Type     string
-	Prefix   []byte
-	From     Index
-}
-
-// ChangeKind says what happened to a key.
-type ChangeKind uint8
-
-const (
-	// ChangePut set a key.
-	ChangePut ChangeKind = 1
-	// ChangeDelete removed it.
-	ChangeDelete ChangeKind = 2
-)
-
-// Change is one key that an entry changed.
-type Change struct {
-	Kind  ChangeKind
-	Key   []byte
-	Value []byte // nil for a delete
-}
-
-// Changes are all changes of one entry that a watcher asked for, in the order
-// in which they were made. With no changes it says only that the watcher has
-// seen everything up to Index.
-type Changes struct {
-	Index   Index
-	Changes []Change
-	// More says that the changes of this entry go on in the next answer: what does not
-	// fit a frame comes in parts, which whoever receives them puts together. Nobody who
-	// reads a watch ever sees it.
-	More bool
-}
-
 // RequestKind tells what clients ask on a stream apart.
 type RequestKind uint8
 
@@ -196,6 +158,9 @@ const (
 	// RequestLeader asks who leads: it is answered when the member knows a leader
 	// of a term above Term.
 	RequestLeader RequestKind = 10
+	// RequestCredit says how much of the answers to the watch with the same id was taken. It
+	// is not answered.
+	RequestCredit RequestKind = 11
 )
 
 // Request is one frame from a client to a member. Exactly the field of its
@@ -212,6 +177,9 @@ type Request struct {
 	At Index
 	// Term is that of a RequestLeader: the newest whose leader the client knows.
 	Term Term
+	// Taken is that of a RequestCredit: the Size of all Changes so far, in bytes. A member tells
+	// no more while what it has told is protocol.WatchWindowBytes ahead of that.
+	Taken uint64
 	// Founding is what a member without a cluster says of itself in a RequestJoin;
 	// nil for who has one, and for clients.
 	Founding *Founding

@@ -22,8 +22,9 @@ type Caller interface {
 }
 
 // WatchStream yields what a watch asked for: in order, without gaps or
-// duplicates, all changes of one entry together. The first item has no changes
-// and says from which index on the stream tells everything.
+// duplicates, all changes of one entry together. An item without changes says up to which
+// index everything was told: the first where the stream begins, and others, about
+// once a second, how far it is while nothing that it tells is written.
 type WatchStream interface {
 	// Next waits for the next changes. ErrSlowWatcher: the stream was not
 	// read fast enough and has ended. The result must not be changed.

@@ -39,7 +39,7 @@ func (m *Machine) applyRest() []protocol.Result {
 	results := b.results
 	m.batch = batch{}
 	m.count.Store(int64(len(m.sessions.all)))
-	m.hub.publish()
+	m.hub.publish(m.Applied())
 	m.waiters.wake(m.Applied())
 	return results
 }
@@ -135,7 +135,7 @@ func (m *Machine) EndSessions(i protocol.Index) error {
 	m.writeTime()
 	m.state.End(m.clock(), m.hub.note)
 	m.hub.entryEnds(i)
-	m.hub.publish()
+	m.hub.publish(m.Applied())
 	m.storeDeadline()
 	m.count.Store(0)
 	m.waiters.wake(i)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // Do serves one request of a client in this process; it makes a Member a
@@ -46,27 +45,6 @@ func leaderless(p *published) string {
 		return ""
 	}
 	return p.Leaderless
-}
-
-// Watch follows the changes of a resource from this member's state.
-func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
-	return m.watchWithin(w, 0)
-}
-
-// watchWithin is Watch for one who can be told at most so many bytes at once.
-func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchStream, error) {
-	if err := m.Err(); err != nil {
-		return nil, err
-	}
-	if p := m.suspended.Load(); p != nil {
-		return nil, *p
-	}
-	if p := m.published.Load(); p != nil {
-		if err := p.Differs.Refuses(w.Resource); err != nil {
-			return nil, err
-		}
-	}
-	return m.machine.WatchWithin(w, bytesMax)
 }
 
 // Close makes a Member a client's transport. The member goes on.

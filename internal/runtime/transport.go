@@ -336,26 +336,3 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 		to.OnCancel(h.m.serveRequest(to.Context(), req, respond))
 	}
 }
-
-// watch feeds a remote watcher until either side has enough. One entry can
-// delete a million keys: it is told in parts, so that nobody has to hold them all
-// for each of a thousand watchers.
-func (h handler) watch(w *protocol.Watch, to *wire.Responder) {
-	defer h.m.workers.Done()
-	stream, err := h.m.watchWithin(w, protocol.WatchPartBytesMax)
-	if err != nil {
-		_ = to.Fail(err)
-		return
-	}
-	defer stream.Close()
-	for {
-		changes, err := stream.Next(to.Context())
-		if err != nil {
-			_ = to.Fail(err)
-			return
-		}
-		if to.WaitRoom() != nil || to.Respond(&protocol.Response{Changes: &changes}) != nil {
-			return
-		}
-	}
-}

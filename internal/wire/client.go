@@ -144,8 +144,8 @@ func (c *ClientConn) Close() error {
 // LostError, but for requests that cannot be sent (protocol.ErrTooLarge,
 // ErrInvalid).
 func (c *ClientConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
-	if q.Kind == protocol.RequestWatch || q.Kind == protocol.RequestCancel {
-		return nil, protocol.ErrInvalid.With("a watch is asked for by Watch, and cancelled by closing its stream")
+	if q.Kind == protocol.RequestWatch || q.Kind == protocol.RequestCancel || q.Kind == protocol.RequestCredit {
+		return nil, protocol.ErrInvalid.With("a watch is asked for by Watch, read from its stream, and cancelled by closing that")
 	}
 	one := &call{answer: make(chan answer, 1)}
 	id, err := c.start(ctx, *q, one)
@@ -264,7 +264,7 @@ func (c *ClientConn) dispatch(p *protocol.Response) {
 		one.watch.end(err)
 	case !one.watch.offer(*p.Changes):
 		c.cancel(p.ID)
-		one.watch.end(protocol.ErrSlowWatcher)
+		one.watch.end(protocol.ErrMalformed.With("the member tells a watch more than was asked for"))
 	}
 }
 
@@ -281,6 +281,11 @@ func (c *ClientConn) cancel(id uint64) (working bool) {
 		_, _ = c.conn.sendRequest(&protocol.Request{ID: id, Kind: protocol.RequestCancel})
 	}
 	return working
+}
+
+// credit tells the member what was taken of a watch. What it fails on ends the watch, too.
+func (c *ClientConn) credit(id, taken uint64) {
+	_, _ = c.conn.sendRequest(&protocol.Request{ID: id, Kind: protocol.RequestCredit, Taken: taken})
 }
 
 // fail ends everything in flight. The writer is stopped first, so that what it

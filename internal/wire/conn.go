@@ -184,7 +184,7 @@ func (c *Conn) sendMessage(m protocol.Message) (bytes int, err error) {
 // sendRequest queues a request and returns its frame's number.
 func (c *Conn) sendRequest(q *protocol.Request) (uint64, error) {
 	to := laneData
-	if q.Kind == protocol.RequestCancel {
+	if q.Kind == protocol.RequestCancel || q.Kind == protocol.RequestCredit {
 		to = laneAlways
 	}
 	return c.out.add(to, FrameRequest, protocol.RequestSize(q), func(dst []byte) []byte {

@@ -20,6 +20,8 @@ type clientStream struct {
 	ctx    context.Context
 
 	proving atomic.Bool // a ping waits for the member's proof that it is at work
+	// telling is held by the one watch that waits for room in the queue, or takes it.
+	telling chan struct{}
 
 	mu       sync.Mutex
 	inFlight map[uint64]*Responder
@@ -36,7 +38,7 @@ func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello, ver
 	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConnWith(nc, nc.r, peer, version, opt, &s.answers), ctx: ctx, inFlight: make(map[uint64]*Responder)}
+	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConnWith(nc, nc.r, peer, version, opt, &s.answers), ctx: ctx, inFlight: make(map[uint64]*Responder), telling: make(chan struct{}, 1)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
 	c.conn.claim = claim{of: &s.budget, conn: c.conn}
 	c.quiet = time.Now()
@@ -166,13 +168,16 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 		return nil
 	}
 	before := c.inFlight[q.ID]
-	if q.Kind == protocol.RequestCancel {
+	if q.Kind == protocol.RequestCancel || q.Kind == protocol.RequestCredit {
 		c.mu.Unlock()
-		if refused != nil {
+		switch {
+		case refused != nil:
 			return refused // no answer belongs to it
-		}
-		if before != nil {
+		case before == nil:
+		case q.Kind == protocol.RequestCancel:
 			before.abandon()
+		default:
+			before.credit(q.Taken)
 		}
 		return nil
 	}
@@ -182,6 +187,9 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	}
 	to := &Responder{stream: c, id: q.ID, kind: q.Kind}
 	to.ctx, to.cancel = context.WithCancel(c.ctx)
+	if q.Kind == protocol.RequestWatch {
+		to.credited = make(chan struct{}, 1)
+	}
 	if refused == nil {
 		refused = c.oneTooMany(q.Kind)
 	}
@@ -331,9 +339,12 @@ type Responder struct {
 	operation string
 	session   protocol.SessionID
 
-	mu       sync.Mutex
-	withdraw func() // see OnCancel
-	over     bool   // it was answered, or let go
+	credited chan struct{} // of a watch: told when more was taken
+
+	mu          sync.Mutex
+	withdraw    func() // see OnCancel
+	over        bool   // it was answered, or let go
+	sent, taken uint64 // bytes of a watch
 }
 
 // Context ends when the request needs no answer any more: it was answered,
@@ -390,7 +401,7 @@ func (r *Responder) Stream() uint64 { return r.stream.number }
 // Respond sends an answer; ID and Kind are filled in. The first one ends the
 // request, except that a watch goes on while answers carry Changes. It never
 // blocks: a client that does not take its answers loses its connection (see
-// WaitRoom). protocol.ErrClosed: nobody waits any more. An answer that is too
+// Tell). protocol.ErrClosed: nobody waits any more. An answer that is too
 // large is replaced by protocol.ErrTooLarge.
 func (r *Responder) Respond(p *protocol.Response) error {
 	if r.ctx.Err() != nil {
@@ -418,9 +429,55 @@ func (r *Responder) Fail(cause error) error {
 	return r.Respond(&protocol.Response{Result: protocol.Failed(cause)})
 }
 
-// WaitRoom waits until the connection has room for about half of its queue.
-// Who sends many answers to one request calls it before each.
-func (r *Responder) WaitRoom() error { return r.stream.conn.out.waitRoom(r.ctx) }
+// Tell answers a watch with changes. It waits until the client has taken most of what it was
+// told before, and for room in the connection's queue, one watch after the other: so a loop that
+// does not read costs its connection a bounded part of memory, and the other answers nothing.
+// It fails when the watch is over.
+func (r *Responder) Tell(c *protocol.Changes) error {
+	size := uint64(c.Size())
+	for !r.spend(size) {
+		select {
+		case <-r.credited:
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	}
+	select {
+	case r.stream.telling <- struct{}{}:
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+	defer func() { <-r.stream.telling }()
+	if err := r.stream.conn.out.waitRoom(r.ctx); err != nil {
+		return err
+	}
+	return r.Respond(&protocol.Response{Changes: c})
+}
+
+// spend counts what is told, if the client has taken enough of what was told before.
+func (r *Responder) spend(size uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sent-min(r.taken, r.sent) >= protocol.WatchWindowBytes {
+		return false
+	}
+	r.sent += size
+	return true
+}
+
+// credit takes note of what the client of a watch has taken.
+func (r *Responder) credit(taken uint64) {
+	if r.credited == nil {
+		return
+	}
+	r.mu.Lock()
+	r.taken = max(r.taken, taken)
+	r.mu.Unlock()
+	select {
+	case r.credited <- struct{}{}:
+	default:
+	}
+}
 
 func (r *Responder) finish(answer *protocol.Result) {
 	r.mu.Lock()

@@ -8,14 +8,6 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// watchBuffer is how many Changes a stream holds for a watcher that does not
-// ask. Beyond it: protocol.ErrSlowWatcher, and the watch is cancelled, so that
-// it cannot hold up the connection's other answers.
-const watchBuffer = 1024
-
-// changeOverhead is about what a change takes beside its key and value.
-const changeOverhead = 64
-
 // WatchStream is a running watch. One goroutine calls Next.
 type WatchStream struct {
 	conn *ClientConn
@@ -23,17 +15,23 @@ type WatchStream struct {
 
 	entryMax int // bytes of one entry's changes
 
-	changes chan protocol.Changes
-	parts   protocol.Changes // of an entry, so far; Next's
-	bytes   int              // that they take
-	tooMuch error            // an entry that was too large for this side; Next's
-	ended   chan struct{}
-	once    sync.Once
-	cause   error // written once, before ended is closed
+	parts       protocol.Changes // of an entry, so far; Next's
+	bytes       int              // that they take
+	tooMuch     error            // an entry that was too large for this side; Next's
+	taken, said uint64           // bytes of answers: taken, and those that the member knows of; Next's
+
+	mu     sync.Mutex
+	queue  []protocol.Changes // not taken so far
+	queued int                // bytes
+	news   chan struct{}      // told of what has come
+
+	ended chan struct{}
+	once  sync.Once
+	cause error // written once, before ended is closed
 }
 
 func newWatchStream(c *ClientConn) *WatchStream {
-	return &WatchStream{conn: c, entryMax: protocol.WatchEntryBytesMax, changes: make(chan protocol.Changes, watchBuffer), ended: make(chan struct{})}
+	return &WatchStream{conn: c, entryMax: protocol.WatchEntryBytesMax, news: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // Next returns the next changes, in order, all of one entry at once. What arrived
@@ -51,9 +49,7 @@ func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 		}
 		s.parts.Index = c.Index
 		s.parts.Changes = append(s.parts.Changes, c.Changes...)
-		for i := range c.Changes {
-			s.bytes += len(c.Changes[i].Key) + len(c.Changes[i].Value) + changeOverhead
-		}
+		s.bytes += c.Size()
 		if s.bytes > s.entryMax { // none of it was told
 			s.parts = protocol.Changes{}
 			s.tooMuch = protocol.ErrCompacted.With(fmt.Sprintf(
@@ -71,24 +67,43 @@ func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 
 // next returns the next answer, which may be a part.
 func (s *WatchStream) next(ctx context.Context) (protocol.Changes, error) {
-	select {
-	case c := <-s.changes:
-		return c, nil
-	default:
-	}
-	select {
-	case c := <-s.changes:
-		return c, nil
-	case <-s.ended:
-		select {
-		case c := <-s.changes:
+	for {
+		if c, ok := s.take(); ok {
 			return c, nil
-		default:
-			return protocol.Changes{}, s.cause
 		}
-	case <-ctx.Done():
-		return protocol.Changes{}, ctx.Err()
+		select {
+		case <-s.news:
+		case <-s.ended:
+			if c, ok := s.take(); ok {
+				return c, nil
+			}
+			return protocol.Changes{}, s.cause
+		case <-ctx.Done():
+			return protocol.Changes{}, ctx.Err()
+		}
 	}
+}
+
+// take takes the oldest answer, if there is one, and tells the member so, for every quarter of
+// what it may be ahead.
+func (s *WatchStream) take() (c protocol.Changes, ok bool) {
+	s.mu.Lock()
+	if ok = len(s.queue) > 0; ok {
+		c, s.queue[0] = s.queue[0], protocol.Changes{}
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+		s.queued -= c.Size()
+	}
+	s.mu.Unlock()
+	if !ok {
+		return c, false
+	}
+	if s.taken += uint64(c.Size()); s.taken-s.said >= protocol.WatchWindowBytes/4 {
+		s.said = s.taken
+		s.conn.credit(s.id, s.taken)
+	}
+	return c, true
 }
 
 // Close cancels the watch. It may be called many times, also after its end.
@@ -98,13 +113,19 @@ func (s *WatchStream) Close() error {
 	return nil
 }
 
+// offer takes an answer, unless the member has told more than it may.
 func (s *WatchStream) offer(c protocol.Changes) bool {
-	select {
-	case s.changes <- c:
-		return true
-	default:
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued >= protocol.WatchWindowBytes {
 		return false
 	}
+	s.queue, s.queued = append(s.queue, c), s.queued+c.Size()
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+	return true
 }
 
 func (s *WatchStream) end(cause error) {

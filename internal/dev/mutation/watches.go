@@ -17,7 +17,7 @@ func watches() []Mutation {
 		},
 		{
 			Name: "entry-beyond-a-frame", Breaks: "an entry that changed more than a frame holds ends every watch, wherever it begins again",
-			File: "internal/runtime/transport.go", Tests: []string{"."},
+			File: "internal/runtime/watch.go", Tests: []string{"."},
 			Old: "m.watchWithin(w, protocol.WatchPartBytesMax)",
 			New: "m.watchWithin(w, 0)",
 		},
@@ -26,6 +26,36 @@ func watches() []Mutation {
 			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
 			Old: "w.part += part\n",
 			New: "_ = part\n",
+		},
+		{
+			Name: "bookmark-ahead-of-changes", Breaks: "a watch is said to have told everything up to an index while a change below it waits to be told",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "if w.slot < 0 || upTo <= w.told ||",
+			New: "if upTo <= w.told ||",
+		},
+		{
+			Name: "first-node-forgotten", Breaks: "a watch that has waited begins with the latest entry that concerns it, and not with the first",
+			File: "internal/machine/audience.go", Tests: []string{"./internal/machine"},
+			Old: "\t\tg.waiting[k] = nil\n\t}\n\tg.audience.waiting -= len(g.waiting)\n\tg.waiting = g.waiting[:0]\n",
+			New: "\t\t_ = k\n\t}\n",
+		},
+		{
+			Name: "listing-of-many-indexes", Breaks: "a listing of Follow is said to be complete while its pages are of several indexes",
+			File: "follow.go", Tests: []string{"."},
+			Old: "if !listed && changes.Index > most {",
+			New: "if !listed {",
+		},
+		{
+			Name: "resume-in-the-middle", Breaks: "a watch that goes on from an event in the middle of an entry is not told the rest of that entry",
+			File: "map.go", Tests: []string{"."},
+			Old: "return e.Index - 1",
+			New: "return e.Index",
+		},
+		{
+			Name: "window-without-end", Breaks: "a member tells a loop that does not read as much as it has",
+			File: "internal/wire/stream.go", Tests: []string{"./internal/wire"},
+			Old: ">= protocol.WatchWindowBytes {",
+			New: ">= protocol.WatchWindowBytes<<20 {",
 		},
 	}
 }

@@ -1,0 +1,51 @@
+package protocol
+
+// Watch asks for the changes of a resource whose keys begin with Prefix, after
+// index From (0: from now on).
+type Watch struct {
+	Resource string
+	Type     string
+	Prefix   []byte
+	From     Index
+}
+
+// ChangeKind says what happened to a key.
+type ChangeKind uint8
+
+const (
+	// ChangePut set a key.
+	ChangePut ChangeKind = 1
+	// ChangeDelete removed it.
+	ChangeDelete ChangeKind = 2
+)
+
+// Change is one key that an entry changed.
+type Change struct {
+	Kind  ChangeKind
+	Key   []byte
+	Value []byte // nil for a delete
+}
+
+// Changes are all changes of one entry that a watcher asked for, in the order
+// in which they were made. With no changes it says only that the watcher has
+// seen everything up to Index.
+type Changes struct {
+	Index   Index
+	Changes []Change
+	// More says that the changes of this entry go on in the next answer: what does not
+	// fit a frame comes in parts, which whoever receives them puts together. Nobody who
+	// reads a watch ever sees it.
+	More bool
+}
+
+// Size is what the changes count as, in bytes, between a client and a member.
+func (c *Changes) Size() int {
+	n := changesOverhead
+	for i := range c.Changes {
+		n += len(c.Changes[i].Key) + len(c.Changes[i].Value) + changesOverhead
+	}
+	return n
+}
+
+// changesOverhead is about what a change takes beside its key and value.
+const changesOverhead = 64
