@@ -65,3 +65,30 @@ func interrupted(t *testing.T, dir string) {
 		t.Errorf("%d bytes are free: %v", free, err)
 	}
 }
+
+// Whatever the file system has no word for counts as written.
+func TestWrittenCoversWhatWasWritten(t *testing.T) {
+	const size, end = 8 << 20, 1 << 20
+	for name, fsys := range map[string]vfs.FS{"memory": vfs.NewMemory(1), "the system's": vfs.OS()} {
+		dir := t.TempDir()
+		if err := fsys.MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		f, err := fsys.Create(filepath.Join(dir, "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := f.Allocate(size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{1}, end-1); err != nil {
+			t.Fatal(err)
+		}
+		got := vfs.Written(f, size)
+		t.Logf("%s: %d bytes", name, got)
+		if got < end || got > size || name == "memory" && got != end {
+			t.Errorf("%s: got %d, want %d, or %d where that is not known", name, got, end, size)
+		}
+	}
+}

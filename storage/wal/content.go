@@ -25,6 +25,10 @@ type content struct {
 	name     string
 	size     int64
 	patience *vfs.Patience
+	// written is where the file ends, as far as anything was written of it. [S] It is the file
+	// system's word, and only what follows the end of the log is passed over for it: a record is
+	// looked for where it should be, whatever that says.
+	written int64
 
 	at     int64 // of the window
 	window []byte
@@ -37,6 +41,7 @@ type content struct {
 // reset takes another segment. The window's memory is used again.
 func (c *content) reset(s *segment, patience *vfs.Patience) {
 	*c = content{file: s.file, name: s.name, size: s.size, patience: patience, window: c.window[:0]}
+	c.written = vfs.Written(c.file, c.size)
 	c.load(0, min(windowBytes, c.size))
 }
 
@@ -47,7 +52,7 @@ func (c *content) bytes(at, n int64) []byte {
 		return nil
 	}
 	for at+n > c.seen && c.seen < pageOf(at) && c.err == nil {
-		c.load(c.seen, min(windowBytes, c.size-c.seen)) // so that nothing is passed over
+		c.readOn() // so that nothing is passed over
 	}
 	if at < c.at || at+n > c.at+int64(len(c.window)) {
 		c.load(at, n)
@@ -64,8 +69,17 @@ func (c *content) rest(at int64) []byte { return c.bytes(at, min(windowBytes, ma
 // finish reads what was not read yet: what of it is bad is told, too.
 func (c *content) finish() {
 	for c.seen < c.size && c.err == nil {
-		c.load(c.seen, min(windowBytes, c.size-c.seen))
+		c.readOn()
 	}
+}
+
+// readOn reads a window of what was not read yet.
+func (c *content) readOn() {
+	if c.seen >= c.written {
+		c.seen = c.size
+		return
+	}
+	c.load(c.seen, min(windowBytes, c.size-c.seen))
 }
 
 func pageOf(at int64) int64 { return at &^ (segmentAlign - 1) }
@@ -135,7 +149,8 @@ type following struct {
 	end     int64
 }
 
-// following looks at all headers at or after an offset whose numbers are above last.
+// following looks at all headers at or after an offset whose numbers are above last, as far as
+// anything was written.
 func (c *content) following(s *segment, at int64, last protocol.Sequence) following {
 	if c.looked.segment == s && c.looked.at == at && c.looked.last == last {
 		return c.looked // durableAnywhere has asked just now
@@ -154,7 +169,9 @@ func (c *content) following(s *segment, at int64, last protocol.Sequence) follow
 				f.records, f.end = f.records+1, max(f.end, min(at+int64(k)+h.size(), c.size))
 			}
 		}
-		at += int64(k)
+		if at += int64(k); at >= c.written {
+			break
+		}
 	}
 	c.looked = f
 	return f

@@ -250,6 +250,7 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 		l.buffer = nil
 	}
 	l.at += size
+	l.preallocated.filled(at)
 	l.state, l.noted, l.dirty = h.state, h.durable, true
 	if h.kind != KindEmpty {
 		l.durableSequence = h.sequence

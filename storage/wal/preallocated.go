@@ -60,9 +60,9 @@ func (p *preallocated) start() {
 			}
 		}
 	}()
-	p.want()
 }
 
+// want has the next segment made, in the background.
 func (p *preallocated) want() {
 	if p.wanted == nil {
 		return
@@ -70,6 +70,15 @@ func (p *preallocated) want() {
 	select {
 	case p.wanted <- struct{}{}:
 	default:
+	}
+}
+
+// filled has the next segment made when the one in use, which was filled up to an offset, is a quarter
+// full: not before, for a member that writes little needs none, and many that start at once would
+// write 64 MiB of zeros each.
+func (p *preallocated) filled(from int64) {
+	if wanted := p.l.current.size / 4; from < wanted && p.l.at >= wanted {
+		p.want()
 	}
 }
 
@@ -140,7 +149,6 @@ func (p *preallocated) counts(name string) bool {
 
 // take returns the name of a file of at least need bytes.
 func (p *preallocated) take(need int64, opening bool) (string, error) {
-	defer p.want()
 	size := p.l.options.SegmentBytes
 	if need <= size {
 		p.mu.Lock()

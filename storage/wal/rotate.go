@@ -136,6 +136,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 	}
 	l.redirect(moved)
 	l.current, l.at, l.dirty = s, end, false
+	l.preallocated.filled(0)
 	l.noted, l.durableSequence = s.durable, max(l.durableSequence, s.first-1)
 	l.mu.Lock()
 	l.segments = append(l.segments, s)

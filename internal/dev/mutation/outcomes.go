@@ -149,5 +149,11 @@ func rebuilt() []Mutation {
 			Old: "return p.entries.Last > after })",
 			New: "return p.entries.First > after+1<<40 })",
 		},
+		{
+			Name: "records-on-the-word-of-the-system", Breaks: "a file system that is wrong about what was written of the log takes acknowledged records with it",
+			File: "storage/wal/content.go", Tests: []string{"./storage/wal"},
+			Old: "if at+n > c.size || c.err != nil {",
+			New: "if at+n > min(c.size, c.written) || c.err != nil {",
+		},
 	}
 }
