@@ -1,6 +1,8 @@
 package swim
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -53,5 +55,40 @@ func TestNewsSpreadWithoutDatagrams(t *testing.T) {
 			}
 			return false
 		})
+	}
+}
+
+// told says when a line of a log has some words in it.
+type told struct {
+	words string
+	heard chan struct{}
+}
+
+func (w *told) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(w.words)) {
+		select {
+		case w.heard <- struct{}{}:
+		default:
+		}
+	}
+	return len(line), nil
+}
+
+// A probe over a stream was refused, for the port in it was taken for a number of nodes: members
+// to which datagrams do not get, or whose machine is busy, were suspected, and had to deny it.
+func TestProbesGoOverStreams(t *testing.T) {
+	answered := &told{"over TCP but UDP probes failed", make(chan struct{}, 1)}
+	quiet := func(c *Config) { c.Timing.PushPullInterval = time.Hour }
+	l, packets := listen(t, "127.0.0.1")
+	a := startOn(t, l, deaf{packets}, 1, func(c *Config) {
+		quiet(c)
+		c.Logger = slog.New(slog.NewTextHandler(answered, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	l, packets = listen(t, "127.0.0.1")
+	startOn(t, l, deaf{packets}, 2, quiet).join(a)
+	select {
+	case <-answered.heard:
+	case <-time.After(time.Minute):
+		t.Fatal("no probe over a stream was answered")
 	}
 }

@@ -196,6 +196,7 @@ type scanner struct {
 	announcedMax func() int
 
 	stage   int
+	ping    bool  // a probe, which announces nothing: its numbers are its own, and a port
 	label   int   // bytes of it to come
 	open    []int // values to come in what is open, the innermost last
 	heads   int   // values that have ended at the top
@@ -267,7 +268,7 @@ func (c *scanner) byte(b byte) error {
 		if b != scanPing && b != scanExchange {
 			return scanFault(fmt.Sprintf("a stream of membership of kind %d", b))
 		}
-		c.stage = stageValues
+		c.stage, c.ping = stageValues, b == scanPing
 	default:
 		return c.token(b)
 	}
@@ -319,7 +320,7 @@ func (c *scanner) reads(width int, length byte) { c.width, c.value, c.length = w
 
 // number takes a number that is whole.
 func (c *scanner) number(n uint64) error {
-	if c.heads == 0 {
+	if c.heads == 0 && !c.ping {
 		most := uint64(c.announcedMax())
 		if n > most || uint64(c.numbers)+n > most {
 			return scanFault(fmt.Sprintf("%d nodes, or bytes, are announced, the limit is %d", n, most))

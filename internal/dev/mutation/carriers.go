@@ -52,5 +52,11 @@ func carriers() []Mutation {
 			Old: "n > 0 && f.rand.IntN(max(n, len(f.live))) < n {",
 			New: "n > 1000 {",
 		},
+		{
+			Name: "probes-by-stream-refused", Breaks: "who is probed over a stream takes the port in the probe for a number of nodes, and does not answer",
+			File: "gossip/swim/streams.go", Tests: []string{"./gossip/swim"},
+			Old: "if c.heads == 0 && !c.ping {",
+			New: "if c.heads == 0 {",
+		},
 	}
 }
