@@ -14,8 +14,8 @@ const trialsMax = 1_000_000
 
 func (p *Program) benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Usage: "measure elections, how entries reach the passives, and what those cost",
-		Description: examples("starling bench election", "starling bench gossip", "starling bench flock"),
+		Name: "bench", Usage: "measure elections, how entries reach the passives, what those cost, and how they start",
+		Description: examples("starling bench election", "starling bench gossip", "starling bench flock", "starling bench storm"),
 		Subcommands: []*cli.Command{{
 			Name:  "election",
 			Usage: "time from a leader's crash to the next leader, in virtual time",
@@ -29,7 +29,7 @@ func (p *Program) benchCommand() *cli.Command {
 				outputFlag(),
 			},
 			Action: offline(p.benchElection),
-		}, p.benchGossipCommand(), p.benchFlockCommand()},
+		}, p.benchGossipCommand(), p.benchFlockCommand(), p.benchStormCommand()},
 	}
 }
 

@@ -60,7 +60,9 @@ func (p *Program) benchFlock(c *cli.Context, _ []string, asJSON bool) error {
 
 // flockOf reads the flags.
 func (p *Program) flockOf(c *cli.Context) (*bench.Flock, error) {
-	b := &bench.Flock{Rate: c.Float64("rate"), Bytes: c.Int("bytes"), For: c.Duration("for"), Runs: c.Int("runs"), Leader: p.flockLeader}
+	b := &bench.Flock{Rate: c.Float64("rate"), Bytes: c.Int("bytes"), For: c.Duration("for"), Runs: c.Int("runs"), Leader: func(ctx context.Context, neighbours int) (*exec.Cmd, error) {
+		return p.benchProcess(ctx, "flock", "--leader", strconv.Itoa(neighbours))
+	}}
 	var errs []error
 	for text := range strings.SplitSeq(c.String("passives"), ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
@@ -72,13 +74,13 @@ func (p *Program) flockOf(c *cli.Context) (*bench.Flock, error) {
 	return b, errors.Join(errs...)
 }
 
-// flockLeader is this program as the leader's process.
-func (p *Program) flockLeader(ctx context.Context, neighbours int) (*exec.Cmd, error) {
+// benchProcess is this program as a process of a bench.
+func (p *Program) benchProcess(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, path, "bench", "flock", "--leader", strconv.Itoa(neighbours))
+	command := exec.CommandContext(ctx, path, append([]string{"bench"}, args...)...)
 	command.Stderr = p.Stderr
 	return command, nil
 }

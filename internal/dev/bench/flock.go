@@ -77,7 +77,7 @@ func (b *Flock) run(ctx context.Context, passives int) (r *FlockRun, err error) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	nodes, err := openFlock(starting, first.Address, passives)
+	nodes, err := openFlock(starting, first.Address, passives, neighbours)
 	defer func() { err = errors.Join(err, closeFlock(nodes)) }()
 	if err != nil {
 		return nil, err
@@ -144,8 +144,8 @@ func (r *FlockRun) measure(l *leaderProcess, write func() (time.Duration, error)
 	return nil
 }
 
-// openFlock opens the other members.
-func openFlock(ctx context.Context, join string, passives int) ([]*starling.Node, error) {
+// openFlock opens the other members, among so many neighbours.
+func openFlock(ctx context.Context, join string, passives, neighbours int) ([]*starling.Node, error) {
 	nodes := make([]*starling.Node, FlockActives-1+passives)
 	errs := make([]error, len(nodes))
 	places := make(chan struct{}, flockAtOnce)
@@ -154,7 +154,7 @@ func openFlock(ctx context.Context, join string, passives int) ([]*starling.Node
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			cfg := starling.Config{Name: "a" + strconv.Itoa(i+2), Bind: "127.0.0.1:0", Role: starling.Active, Join: []string{join}, Neighbours: len(nodes)}
+			cfg := starling.Config{Name: "a" + strconv.Itoa(i+2), Bind: "127.0.0.1:0", Role: starling.Active, Join: []string{join}, Neighbours: neighbours}
 			if i >= FlockActives-1 {
 				cfg.Name, cfg.Role = "p"+strconv.Itoa(i-FlockActives+2), starling.Passive
 			}
