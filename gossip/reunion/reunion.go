@@ -30,10 +30,16 @@ const (
 	// triesEach bounds those to one target: the second is on its way when the
 	// first, which began before the link worked again, still waits.
 	triesEach = 2
-	// firstTries is how many are tried at once at the start.
-	firstTries = 4
-	// exchangesMax bounds the exchanges of a try. The first tells both sides that
-	// they are thought dead, and they contradict; the second tells each that the
+	// firstTries is how many are tried at the start, one after the other, until somebody is
+	// heard: firstShare of an interval apart. One that answers is enough, and each gives all that
+	// it knows; many members that start at once would have their lists a dozen times.
+	firstTries, firstShare = 4, 4
+	// startExchanges is how many exchanges with somebody who is heard follow at the start: news of
+	// who started at about the same time reaches each of the others by chance only, and in a
+	// small flock one in some hundred times it does not.
+	startExchanges = 2
+	// exchangesMax bounds the exchanges of a try. The first tells both sides whether
+	// they are thought dead, and they contradict; if so the second tells each that the
 	// other has. A third is for a second that overtook the first.
 	exchangesMax = 3
 	// splitShare is the share of the members, one in so many, that are not heard,
@@ -74,6 +80,9 @@ type Flock struct {
 
 	wake     protocol.Instant
 	underway int
+	begun    int                 // of the tries of the start
+	checked  int                 // of the exchanges that follow
+	denied   int                 // how often this member has heard that it is thought dead
 	newsLeft int                 // tries because of news that are left in this interval
 	streamed []protocol.MemberID // see Streamed
 	// contradicted is when a split was last contradicted, if split says that one was.
@@ -86,6 +95,7 @@ type Try struct {
 	ID protocol.MemberID // zero: an address that was given
 	// Addresses are where it may be; their hosts may be names.
 	Addresses []string
+	denied    int // see Flock
 }
 
 // New returns a flock of which nobody is heard so far.
@@ -161,6 +171,7 @@ func (f *Flock) Moved(now protocol.Instant) []protocol.Peer {
 		f.memory.lose(knownOf(&before[i], now), true)
 	}
 	clear(f.claims)
+	f.begun, f.checked, f.wake = 0, 0, now
 	return before
 }
 
@@ -212,16 +223,6 @@ func (f *Flock) Settled(now protocol.Instant, ids []protocol.MemberID) (contradi
 	return true
 }
 
-// First returns the tries of the start.
-func (f *Flock) First() (list []Try) {
-	for range firstTries {
-		if t, ok := f.tryAny(); ok {
-			list = append(list, t)
-		}
-	}
-	return list
-}
-
 // Deadline is when Tick wants to be called.
 func (f *Flock) Deadline() protocol.Instant { return f.wake }
 
@@ -231,6 +232,10 @@ func (f *Flock) Tick(now protocol.Instant) (t Try, ok bool) {
 		return Try{}, false
 	}
 	f.wake = now.Add(f.interval/2 + time.Duration(f.rand.Int64N(max(1, int64(f.interval)))))
+	if len(f.live) == 0 && f.begun < firstTries {
+		f.begun++
+		f.wake = now.Add(f.interval / firstShare)
+	}
 	f.newsLeft = newsPerInterval
 	f.memory.expire(now)
 	return f.tryAny()
@@ -248,11 +253,15 @@ const exchangeEach = 50
 // all others' with it would grow with their number. The list is not written to.
 func (f *Flock) Streamed(ids []protocol.MemberID) { f.streamed = ids }
 
-// Exchange returns where the next exchange of Streamed is to be, empty for none, and the
-// pause after it.
+// Exchange returns where the next exchange of Streamed, or of a start, is to be, empty for none,
+// and the pause after it.
 func (f *Flock) Exchange() (address string, pause time.Duration) {
 	pause = f.interval * time.Duration(1+len(f.live)/exchangeEach)
-	if n := len(f.streamed); n > 0 && f.rand.IntN(max(n, len(f.live))) < n {
+	if len(f.live) > 0 && f.checked < startExchanges {
+		f.checked++
+		peers := f.Peers()
+		address = peers[f.rand.IntN(len(peers))].Address
+	} else if n := len(f.streamed); n > 0 && f.rand.IntN(max(n, len(f.live))) < n {
 		address = f.live[f.streamed[f.rand.IntN(n)]].Address // empty for one that is gone
 	}
 	return address, pause/2 + time.Duration(f.rand.Int64N(max(1, int64(pause))))
@@ -271,7 +280,7 @@ func (f *Flock) tryAny() (t Try, ok bool) {
 		g := addresses[f.rand.IntN(len(addresses))]
 		g.trying++
 		f.underway++
-		return Try{Addresses: []string{g.address}}, true
+		return Try{Addresses: []string{g.address}, denied: f.denied}, true
 	}
 	return f.begin(members[f.rand.IntN(len(members))]), true
 }
@@ -280,16 +289,17 @@ func (f *Flock) tryAny() (t Try, ok bool) {
 func (f *Flock) begin(l *lost) Try {
 	l.trying++
 	f.underway++
-	return Try{ID: l.ID, Addresses: f.memory.addresses(l)}
+	return Try{ID: l.ID, Addresses: f.memory.addresses(l), denied: f.denied}
 }
 
 // News says that something came from a member, by whatever way. If it is thought
 // dead, that is news: it is tried at once where it was when it was last heard.
 // Where the message came from does not matter, so nobody can be made to send
-// anything to anywhere.
+// anything to anywhere. Whoever hears nobody so far waits for the try that is under way: it
+// brings all that the other one knows.
 func (f *Flock) News(now protocol.Instant, from protocol.MemberID) (t Try, ok bool) {
 	l := f.memory.of(from)
-	if f.Hears(from) || l == nil || l.trying >= triesEach || f.newsLeft == 0 || f.underway == triesMax || l.tried && now.Sub(l.news) < f.interval {
+	if f.Hears(from) || l == nil || len(f.live) == 0 && f.underway > 0 || l.trying >= triesEach || f.newsLeft == 0 || f.underway == triesMax || l.tried && now.Sub(l.news) < f.interval {
 		return Try{}, false
 	}
 	f.newsLeft--
@@ -307,9 +317,12 @@ func (f *Flock) Choose(at []string, own string) (address string, ok bool) {
 	return others[f.rand.IntN(len(others))], true
 }
 
+// HeldDead says that another member thinks this one dead, or did, as its list has it.
+func (f *Flock) HeldDead() { f.denied++ }
+
 // Again reports whether a try of which some exchanges went well wants another one.
 func (f *Flock) Again(t Try, exchanges int) bool {
-	return exchanges < 2 || exchanges < exchangesMax && !t.ID.IsZero() && !f.Hears(t.ID)
+	return exchanges < 2 && f.denied != t.denied || exchanges < exchangesMax && !t.ID.IsZero() && !f.Hears(t.ID)
 }
 
 // Tried takes note of a try's end, and of what its address was resolved to, if

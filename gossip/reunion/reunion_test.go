@@ -195,6 +195,7 @@ func TestNewsIsTriedOnce(t *testing.T) {
 		list[i] = Known{ID: id(i), Address: fmt.Sprint("a:", i)}
 	}
 	f := newFlock(list)
+	f.Heard(protocol.Peer{ID: id(100)}) // or it waits for one try, see below
 	tried := 0
 	for range 3 {
 		for i := range list {
@@ -211,6 +212,78 @@ func TestNewsIsTriedOnce(t *testing.T) {
 	}
 	if _, ok := f.News(began, id(999)); ok {
 		t.Error("a stranger is tried")
+	}
+}
+
+// A hundred members that started at once asked four others each for all that these knew, and
+// whoever they heard of, two or three times each.
+func TestStartIsOneTryAfterTheOtherUntilSomebodyIsHeard(t *testing.T) {
+	f := newFlock([]Known{{ID: id(1), Address: "a:1"}, {ID: id(2), Address: "a:2"}}, "a:3", "a:4", "a:5")
+	now := began
+	first, ok := f.Tick(now)
+	if !ok {
+		t.Fatal("nobody is tried at the start")
+	}
+	if _, ok := f.News(now, id(1)); ok {
+		t.Error("news of another one is tried beside")
+	}
+	for n := 2; n <= firstTries; n++ {
+		if got, want := f.Deadline(), now.Add(time.Second/firstShare); got != want {
+			t.Fatalf("try %d is at %v, want %v", n, got.Sub(began), want.Sub(began))
+		}
+		now = f.Deadline()
+		if _, ok := f.Tick(now); !ok {
+			t.Fatalf("nobody answers, and try %d is not made", n)
+		}
+	}
+	f.Tick(f.Deadline())
+	if got := f.Deadline().Sub(now); got < time.Second/2 {
+		t.Errorf("nobody answers at all, and there is a try each %v", got)
+	}
+	f.Heard(protocol.Peer{ID: id(9)})
+	f.Tried(first, nil)
+	news := 0
+	for _, from := range []protocol.MemberID{id(1), id(2)} {
+		if _, ok := f.News(now, from); ok {
+			news++
+		}
+	}
+	if news == 0 {
+		t.Error("somebody is heard, and news of others are not tried")
+	}
+}
+
+// News of who starts at the same time may miss a member; it asks again, twice.
+func TestStartIsFollowedByTwoExchanges(t *testing.T) {
+	f := newFlock(nil)
+	if at, _ := f.Exchange(); at != "" {
+		t.Errorf("nobody is heard, and %s is asked", at)
+	}
+	f.Heard(protocol.Peer{ID: id(1), Address: "a:1"})
+	for n := range startExchanges + 10 {
+		if at, _ := f.Exchange(); (at == "a:1") != (n < startExchanges) {
+			t.Errorf("exchange %d is with %q", n, at)
+		}
+	}
+}
+
+// The second exchange of a try is for members that were thought dead, and have denied it.
+func TestSecondExchangeIsForTheDead(t *testing.T) {
+	f := newFlock([]Known{{ID: id(1), Address: "a:1"}}, "a:2")
+	seat := f.begin(f.memory.of(id(1)))
+	if !f.Again(seat, 1) || !f.Again(seat, 2) || f.Again(seat, exchangesMax) {
+		t.Error("a member that is not heard is given up, or asked for ever")
+	}
+	f.Heard(protocol.Peer{ID: id(1)})
+	if f.Again(seat, 1) {
+		t.Error("it is heard, nobody thought anybody dead, and all is exchanged again")
+	}
+	f.HeldDead()
+	if !f.Again(seat, 1) || f.Again(seat, 2) {
+		t.Error("after a denial there is not one exchange more")
+	}
+	if next := (Try{Addresses: []string{"a:2"}, denied: f.denied}); f.Again(next, 1) {
+		t.Error("an older denial counts")
 	}
 }
 
@@ -279,6 +352,7 @@ func TestOneWithoutDatagramsIsNotTaxedByAll(t *testing.T) {
 				f.Heard(protocol.Peer{ID: id, Address: fmt.Sprint("h:", i)})
 			}
 		}
+		f.checked = startExchanges // the start is over
 		f.Streamed(streamed)
 		return f
 	}

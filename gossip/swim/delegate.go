@@ -123,11 +123,15 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 }
 
 // NotifyMerge forgets who has left by its own will, as the other side of an
-// exchange knows.
+// exchange knows, and sees whether it thinks this member dead.
 func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 	d.mu.Lock()
 	defer d.release()
+	own := d.cfg.ID.String()
 	for _, n := range nodes {
+		if n.Name == own && n.State != memberlist.StateAlive {
+			d.flock.HeldDead()
+		}
 		if n.State != memberlist.StateLeft {
 			continue
 		}

@@ -133,7 +133,7 @@ func (s *Swim) move(to *net.TCPAddr) {
 	_ = old.Shutdown()
 	s.cfg.Logger.Info("this member's name means another address now", "name", s.cfg.Advertise, "from", from, "to", to)
 	poke(s.changed)
-	s.tryFirst()
+	s.tick()
 }
 
 // lease is a transport that outlives the memberlist that uses it.

@@ -7,37 +7,30 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// reunite carries the tries of the core out: at the start some at once, then one now and
-// then.
+// reunite carries the tries of the core out.
 func (s *Swim) reunite() {
-	s.tryFirst()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			s.mu.Lock()
-			t, ok := s.flock.Tick(s.now())
-			pause := s.flock.Deadline().Sub(s.now())
-			s.release()
-			if ok {
-				s.launch(t)
-			}
-			timer.Reset(pause)
+			timer.Reset(s.tick())
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// tryFirst makes the tries of a start.
-func (s *Swim) tryFirst() {
+// tick makes a try, if there is one to make now, and returns when to look again.
+func (s *Swim) tick() time.Duration {
 	s.mu.Lock()
-	list := s.flock.First()
-	s.mu.Unlock()
-	for _, t := range list {
+	t, ok := s.flock.Tick(s.now())
+	pause := s.flock.Deadline().Sub(s.now())
+	s.release()
+	if ok {
 		s.launch(t)
 	}
+	return pause
 }
 
 // News says that something came from a member, by whatever way. If it is thought
@@ -111,11 +104,13 @@ func (s *Swim) settle() {
 			s.mu.Lock()
 			contradict := s.flock.Settled(s.now(), dead)
 			s.mu.Unlock()
-			if !contradict {
-				continue
+			if contradict {
+				if err := s.list.Load().UpdateNode(announceTimeout); err != nil {
+					s.cfg.Logger.Debug("announcing", "err", err)
+				}
 			}
-			if err := s.list.Load().UpdateNode(announceTimeout); err != nil {
-				s.cfg.Logger.Debug("announcing", "err", err)
+			if !s.transport.backOff(s.cfg.Timing.TryInterval) { // who dies meanwhile is asked about together
+				return
 			}
 		case <-s.ctx.Done():
 			return

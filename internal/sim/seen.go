@@ -65,9 +65,6 @@ func (w *membership) open(m *member, took func([]protocol.Peer)) {
 	e.flock = reunion.New(e.instant(), reunion.Config{Self: m.id, Interval: w.pace.try, Rand: r, Known: m.known, Addresses: m.given})
 	e.meta = e.announcement()
 	e.list = memberlist.New(e, memberlist.Node{Name: m.id.String(), Address: m.address, Meta: e.meta}, w.pace.Timing, r, e.events())
-	for _, t := range e.flock.First() {
-		e.try(t)
-	}
 	e.After(0, e.tick)
 	e.After(w.pace.try, e.tell)
 }
@@ -115,6 +112,7 @@ func (e *eyes) events() memberlist.Events {
 				}
 			}
 		},
+		HeldDead: e.flock.HeldDead,
 		Suspected: func(n memberlist.Node) {
 			if other := e.w.whoIsAt(n.Address); other != nil && other.id.String() == n.Name {
 				counts.add(countSuspicions, 1)

@@ -72,6 +72,8 @@ type Events struct {
 	// Departed are members that have left by their own will, as an exchange says that was
 	// asked for by Join.
 	Departed func(names []string)
+	// HeldDead says that whoever was asked by such an exchange holds this member dead, or suspects it.
+	HeldDead func()
 	// Suspected is a member that this one finds to be silent, Refuted that this one has denied
 	// that it is dead or suspect, Forgot that one which was dead is known no more.
 	Suspected, Forgot func(Node)

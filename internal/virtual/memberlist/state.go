@@ -186,16 +186,8 @@ func (l *List) states(join bool) Packet {
 
 // merge takes what another member knows. Whom that holds dead is suspected only.
 func (l *List) merge(p Packet) {
-	if len(p) > 0 && p[len(p)-1].kind == all && l.events.Departed != nil {
-		var names []string
-		for _, m := range p {
-			if m.kind == state && m.as == Left {
-				names = append(names, m.about.Name)
-			}
-		}
-		if names != nil {
-			l.events.Departed(names)
-		}
+	if len(p) > 0 && p[len(p)-1].kind == all {
+		l.tellJoined(p)
 	}
 	for _, m := range p {
 		if m.kind != state {
@@ -211,5 +203,25 @@ func (l *List) merge(p Packet) {
 			m.from = l.self.Name
 			l.isSuspect(m)
 		}
+	}
+}
+
+// tellJoined says what an exchange that was asked for by Join has of the departed, and of this
+// member.
+func (l *List) tellJoined(p Packet) {
+	var names []string
+	for _, m := range p {
+		if m.kind != state {
+			continue
+		}
+		if m.as == Left {
+			names = append(names, m.about.Name)
+		}
+		if m.about.Name == l.self.Name && m.as != Alive && l.events.HeldDead != nil {
+			l.events.HeldDead()
+		}
+	}
+	if names != nil && l.events.Departed != nil {
+		l.events.Departed(names)
 	}
 }
