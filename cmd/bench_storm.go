@@ -23,7 +23,7 @@ func (p *Program) benchStormCommand() *cli.Command {
 		Flags: []cli.Flag{
 			boundedInt("passives", 100, 1, bench.MembersMax, "how many passives, `N`"),
 			boundedInt("runs", 3, 1, 99, "`N` runs"),
-			boundedDuration("away", 0, 0, bench.ForMax, "how long they stay dead, `DURATION`"),
+			boundedDuration("away", time.Second, 0, bench.ForMax, "how long they stay dead, `DURATION`"),
 			boundedDuration("for", 20*time.Second, 100*time.Millisecond, bench.ForMax, "how long each start is measured at least, `DURATION`"),
 			process,
 			outputFlag(),

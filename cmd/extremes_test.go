@@ -31,7 +31,7 @@ var accepted = map[string][]string{
 	"if-version": {"0", "1", maxUint}, "limit": {"0", "1", maxInt}, "after": {"0", "1", maxUint}, "refuse": {"0", "1", maxUint}, "seed": {"0", "1", maxUint},
 	"map scan from": {anyText}, "map scan to": {anyText}, "resource delete type": {anyText}, "label": {anyText}, "plot": {anyText}, "concurrency": {"1"},
 	"sim from": {"0", "1", maxUint}, "seeds": {"1"}, "workers": {"1"}, "profile": {""}, "trials": {"1"}, "runs": {"1"}, "bytes": {"1"}, "zones": {"1"},
-	"loss": small, "dead": small, "slow": small, "zone-delay": {"0", "1ns"}, "bench flock passives": {"0"},
+	"loss": small, "dead": small, "slow": small, "zone-delay": {"0", "1ns"}, "bench flock passives": {"0"}, "bench storm passives": {"1"}, "bench storm away": {"0", "1ns"},
 }
 
 const (
