@@ -204,7 +204,7 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 			if changes.Index <= f.readAt(c.Key) {
 				continue // the listing has it
 			}
-			f.moved = true
+			f.moved = f.moved || listed
 			e, bad := f.step(c, changes.Index)
 			e.Last = listed && i == len(changes.Changes)-1
 			err = f.tell(e, bad)

@@ -80,6 +80,7 @@ type Flock struct {
 
 	wake     protocol.Instant
 	underway int
+	latest   protocol.Instant    // when the last one began
 	begun    int                 // of the tries of the start
 	checked  int                 // of the exchanges that follow
 	denied   int                 // how often this member has heard that it is thought dead
@@ -238,7 +239,7 @@ func (f *Flock) Tick(now protocol.Instant) (t Try, ok bool) {
 	}
 	f.newsLeft = newsPerInterval
 	f.memory.expire(now)
-	return f.tryAny()
+	return f.tryAny(now)
 }
 
 // exchangeEach is for how many members known an exchange is made in each interval: its
@@ -270,7 +271,7 @@ func (f *Flock) Exchange() (address string, pause time.Duration) {
 // tryAny tries a member that is not heard, or, as often, an address that was
 // given and at which nobody who is heard lives. The more members there are that
 // do the same, the less often.
-func (f *Flock) tryAny() (t Try, ok bool) {
+func (f *Flock) tryAny(now protocol.Instant) (t Try, ok bool) {
 	members, addresses := f.memory.idle(f.live)
 	wanted := triesPerTarget * float64(len(members)+len(addresses))
 	if f.rand.Float64()*float64(len(f.live)+1) >= wanted || f.underway == triesMax {
@@ -279,32 +280,32 @@ func (f *Flock) tryAny() (t Try, ok bool) {
 	if len(members) == 0 || len(addresses) > 0 && f.rand.IntN(2) == 0 {
 		g := addresses[f.rand.IntN(len(addresses))]
 		g.trying++
-		f.underway++
+		f.underway, f.latest = f.underway+1, now
 		return Try{Addresses: []string{g.address}, denied: f.denied}, true
 	}
-	return f.begin(members[f.rand.IntN(len(members))]), true
+	return f.begin(now, members[f.rand.IntN(len(members))]), true
 }
 
 // begin returns a lost member as a target.
-func (f *Flock) begin(l *lost) Try {
+func (f *Flock) begin(now protocol.Instant, l *lost) Try {
 	l.trying++
-	f.underway++
+	f.underway, f.latest = f.underway+1, now
 	return Try{ID: l.ID, Addresses: f.memory.addresses(l), denied: f.denied}
 }
 
 // News says that something came from a member, by whatever way. If it is thought
 // dead, that is news: it is tried at once where it was when it was last heard.
 // Where the message came from does not matter, so nobody can be made to send
-// anything to anywhere. Whoever hears nobody so far waits for the try that is under way: it
-// brings all that the other one knows.
+// anything to anywhere. Whoever hears nobody so far waits for a try that has just begun: it
+// brings all that the other one knows, unless that one is gone.
 func (f *Flock) News(now protocol.Instant, from protocol.MemberID) (t Try, ok bool) {
 	l := f.memory.of(from)
-	if f.Hears(from) || l == nil || len(f.live) == 0 && f.underway > 0 || l.trying >= triesEach || f.newsLeft == 0 || f.underway == triesMax || l.tried && now.Sub(l.news) < f.interval {
+	if f.Hears(from) || l == nil || len(f.live) == 0 && f.underway > 0 && now < f.latest.Add(f.interval/firstShare) || l.trying >= triesEach || f.newsLeft == 0 || f.underway == triesMax || l.tried && now.Sub(l.news) < f.interval {
 		return Try{}, false
 	}
 	f.newsLeft--
 	l.tried, l.news = true, now
-	return f.begin(l), true
+	return f.begin(now, l), true
 }
 
 // Choose draws one of the addresses that a try's were resolved to, this member's own

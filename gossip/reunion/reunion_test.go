@@ -253,6 +253,25 @@ func TestStartIsOneTryAfterTheOtherUntilSomebodyIsHeard(t *testing.T) {
 	}
 }
 
+// Counterexample: a member comes back before anybody has missed it, and remembers addresses at
+// which nobody lives. Each try lasts as long as a dial does, and the datagrams of those who hold it
+// alive, whom it could try at once, were passed over meanwhile.
+func TestNewsAreTriedWhileTriesHang(t *testing.T) {
+	f := newFlock([]Known{{ID: id(1), Address: "a:1"}, {ID: id(2), Address: "a:2"}}, "a:3")
+	if _, ok := f.Tick(began); !ok {
+		t.Fatal("nobody is tried at the start")
+	}
+	news := 0
+	for _, from := range []protocol.MemberID{id(1), id(2)} {
+		if _, ok := f.News(began.Add(time.Second/firstShare), from); ok {
+			news++
+		}
+	}
+	if news == 0 {
+		t.Error("a try hangs, and news of others are not tried")
+	}
+}
+
 // News of who starts at the same time may miss a member; it asks again, twice.
 func TestStartIsFollowedByTwoExchanges(t *testing.T) {
 	f := newFlock(nil)
@@ -270,7 +289,7 @@ func TestStartIsFollowedByTwoExchanges(t *testing.T) {
 // The second exchange of a try is for members that were thought dead, and have denied it.
 func TestSecondExchangeIsForTheDead(t *testing.T) {
 	f := newFlock([]Known{{ID: id(1), Address: "a:1"}}, "a:2")
-	seat := f.begin(f.memory.of(id(1)))
+	seat := f.begin(began, f.memory.of(id(1)))
 	if !f.Again(seat, 1) || !f.Again(seat, 2) || f.Again(seat, exchangesMax) {
 		t.Error("a member that is not heard is given up, or asked for ever")
 	}

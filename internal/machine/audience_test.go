@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
 )
 
 // atRest has watchers wait that have been told everything.
@@ -30,6 +32,7 @@ func atRest(t *testing.T, list ...*machine.Watcher) {
 func TestOnlyWhomAnEntryConcernsIsWoken(t *testing.T) {
 	l := newLocal(t, kvmap.Type)
 	l.m = machine.New(machine.Config{Registry: l.m.Registry(), RingChanges: 4})
+	put(t, l, "m", "b", "x") // or all would see of which type it is made
 	none, some, all := watch(t, l, "zz", 0), watch(t, l, "a", 0), watch(t, l, "", 0)
 	atRest(t, none, some, all)
 	for k := range 10 {
@@ -55,6 +58,31 @@ func TestOnlyWhomAnEntryConcernsIsWoken(t *testing.T) {
 	}
 	if got, want := next(t, none), fmt.Sprintf("%d 1:zzz=2", i); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A watch of a resource that is not there yet ends when it turns out to be of another type,
+// whichever keys that has.
+func TestAWatchSeesOfWhichTypeAResourceIsMade(t *testing.T) {
+	l := newLocal(t, kvmap.Type, queue.Type)
+	w := watch(t, l, "zz", 0)
+	atRest(t, w)
+	if _, err := queue.Push.Do(t.Context(), l, "m", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, protocol.ErrWrongType) {
+		t.Errorf("got %v, want %v", err, protocol.ErrWrongType)
+	}
+}
+
+// A watcher that is closed while its Next is about to wait leaves nothing behind.
+func TestAClosedWatcherDoesNotWait(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	w := watch(t, l, "a", 0)
+	next(t, w)
+	w.Close()
+	if _, err := w.Next(t.Context()); !errors.Is(err, protocol.ErrClosed) || w.Waits() {
+		t.Errorf("got %v, waits: %v, want %v", err, w.Waits(), protocol.ErrClosed)
 	}
 }
 

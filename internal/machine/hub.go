@@ -190,13 +190,13 @@ func (h *hub) list() {
 	defer h.mu.Unlock()
 	for _, n := range h.pending {
 		s := h.stream(n.resource)
-		other := s.last.resource != "" && s.last.kind != n.kind
+		other := s.last.kind != n.kind || s.last.resource == ""
 		s.last.next.Store(n)
 		s.last = n
 		h.ring = append(h.ring, n)
 		h.changes += n.count()
 		h.bytes += n.size
-		if other { // the resource was deleted, and made anew: all are told
+		if other { // it is new, or was deleted and made anew: all see of which type
 			s.audience.wakeAll(n)
 		} else {
 			s.audience.wake(n)

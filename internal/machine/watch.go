@@ -74,8 +74,9 @@ type Watcher struct {
 	from      protocol.Index // all up to it was told, or is not to be
 	told      protocol.Index // the last index that was said
 	begun     bool
-	rested    bool             // it has come to the end of its list once
-	tick      <-chan time.Time // nil: nobody wants to know how far it is
+	rested    bool // it has come to the end of its list once
+	tells     bool // how far it is
+	tick      <-chan time.Time
 
 	slot  int // in the group's list of those that wait; guarded by the hub's lock
 	first atomic.Pointer[changesNode]
@@ -89,8 +90,8 @@ var _ resources.WatchStream = (*Watcher)(nil)
 
 // TellProgress has Next say up to where everything was told, if that is further than it has
 // said before: when the watcher has come to the end of the changes for the first time, and at
-// each tick at which nothing is to be told. It is called before the first Next.
-func (w *Watcher) TellProgress(tick <-chan time.Time) { w.tick = tick }
+// each tick at which nothing is to be told; with nil at none. It is called before the first Next.
+func (w *Watcher) TellProgress(tick <-chan time.Time) { w.tells, w.tick = true, tick }
 
 // Next waits for the next changes; see [resources.WatchStream]. ErrWrongType: the resource
 // was deleted, and is of another type now.
@@ -173,6 +174,11 @@ func (w *Watcher) enlist() error {
 	if w.hub.closed {
 		return protocol.ErrClosed
 	}
+	select {
+	case <-w.done: // it has left its group
+		return protocol.ErrClosed
+	default:
+	}
 	if w.at != nil && w.at.next.Load() == nil {
 		w.at = nil
 		w.group.enlist(w)
@@ -189,7 +195,7 @@ func (w *Watcher) progress() bool {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	upTo := protocol.Index(w.hub.upTo.Load())
-	if w.slot < 0 || upTo <= w.told || w.tick == nil {
+	if w.slot < 0 || upTo <= w.told || !w.tells {
 		return false
 	}
 	w.from, w.told = max(w.from, upTo), upTo

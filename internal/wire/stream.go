@@ -434,7 +434,18 @@ func (r *Responder) Fail(cause error) error {
 // does not read costs its connection a bounded part of memory, and the other answers nothing.
 // It fails when the watch is over.
 func (r *Responder) Tell(c *protocol.Changes) error {
-	size := uint64(c.Size())
+	err := r.waitTurn(uint64(c.Size()))
+	if err != nil {
+		r.finish(nil)
+		return err
+	}
+	defer func() { <-r.stream.telling }()
+	return r.Respond(&protocol.Response{Changes: c})
+}
+
+// waitTurn waits until so many bytes may be told, and for room for them; without an error
+// telling is held.
+func (r *Responder) waitTurn(size uint64) error {
 	for !r.spend(size) {
 		select {
 		case <-r.credited:
@@ -447,11 +458,11 @@ func (r *Responder) Tell(c *protocol.Changes) error {
 	case <-r.ctx.Done():
 		return r.ctx.Err()
 	}
-	defer func() { <-r.stream.telling }()
-	if err := r.stream.conn.out.waitRoom(r.ctx); err != nil {
-		return err
+	err := r.stream.conn.out.waitRoom(r.ctx)
+	if err != nil {
+		<-r.stream.telling
 	}
-	return r.Respond(&protocol.Response{Changes: c})
+	return err
 }
 
 // spend counts what is told, if the client has taken enough of what was told before.

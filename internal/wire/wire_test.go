@@ -579,6 +579,44 @@ func TestSlowWatcherHoldsUpNobody(t *testing.T) {
 	_ = w.Close()
 }
 
+// A watch that ends while its member waits to tell it more is not counted any more, whether its
+// client closes it or is gone: those of a member would be used up by readers that had been slow.
+func TestWatchesThatEndWhileTheyWaitAreCountedOut(t *testing.T) {
+	waits := make(chan struct{}, 2)
+	server, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) {
+		go func() {
+			for i := protocol.Index(1); ; i++ {
+				if i*64 == protocol.WatchWindowBytes {
+					waits <- struct{}{}
+				}
+				if to.Tell(&protocol.Changes{Index: i}) != nil {
+					return
+				}
+			}
+		}()
+	}}, nil)
+	closed, lost := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial}), dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
+	for _, c := range []*ClientConn{closed, lost} {
+		w, err := c.Watch(testContext(t), &protocol.Watch{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		receive(t, waits)
+		if c == lost {
+			_ = c.Close()
+		} else {
+			_ = w.Close()
+		}
+	}
+	ctx := testContext(t)
+	for server.watches.Load() != 0 {
+		if ctx.Err() != nil {
+			t.Fatalf("%d watches are counted, of which none is left", server.watches.Load())
+		}
+		runtime.Gosched()
+	}
+}
+
 // Many watches whose member has much to tell at once take the room in the queue one after the
 // other: their connection, with all that is asked on it, stays.
 func TestManyLargeChangesKeepTheirConnection(t *testing.T) {

@@ -105,5 +105,6 @@ func (c *Caller) Watch(_ context.Context, w protocol.Watch) (resources.WatchStre
 	if err != nil {
 		return nil, err
 	}
+	watcher.TellProgress(nil)
 	return watcher, nil
 }

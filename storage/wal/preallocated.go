@@ -60,6 +60,7 @@ func (p *preallocated) start() {
 			}
 		}
 	}()
+	p.filled(0) // with what the start has carried over
 }
 
 // want has the next segment made, in the background.

@@ -7,7 +7,7 @@ func reunions() []Mutation {
 		{
 			Name: "lost-members-untried", Breaks: "nobody looks for members that are not heard: a flock that was split for longer than the dead are remembered stays split",
 			File: "gossip/reunion/reunion.go", Tests: in,
-			Old: "\tf.memory.expire(now)\n\treturn f.tryAny()\n",
+			Old: "\tf.memory.expire(now)\n\treturn f.tryAny(now)\n",
 			New: "\tf.memory.expire(now)\n\treturn Try{}, false\n",
 		},
 		{
