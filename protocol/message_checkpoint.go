@@ -98,3 +98,27 @@ func DecodeCheckpointEntry(src []byte) (CheckpointEntry, error) {
 	copy(m.Digest[:], digest)
 	return m, r.end()
 }
+
+// Confirmation is the data of an EntryConfirmation: the digest that a majority of the actives
+// had at a checkpoint entry. Who has another one there has diverged.
+type Confirmation struct {
+	Index  Index
+	Digest [16]byte
+	// ByOperator says that no majority had it, and that an operator has decided: who does not
+	// know what its state was there has diverged, too.
+	ByOperator bool
+}
+
+// EncodeConfirmation returns the encoding of a confirmation.
+func EncodeConfirmation(c Confirmation) []byte {
+	return appendDigest(make([]byte, 0, 1+9+1+18), c.Index, c.ByOperator, c.Digest)
+}
+
+// DecodeConfirmation reads what EncodeConfirmation wrote, or returns ErrMalformed.
+func DecodeConfirmation(src []byte) (Confirmation, error) {
+	r := reader{src: src}
+	r.array(3)
+	c := Confirmation{}
+	c.Index, c.ByOperator, c.Digest = r.digest()
+	return c, r.end()
+}

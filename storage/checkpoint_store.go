@@ -57,6 +57,9 @@ type Manifest struct {
 	LogSum        protocol.LogSum
 	// Digest is the owner's sum over the state. The store carries it.
 	Digest [16]byte
+	// Installed says, of a kept one, that it came from other members. It is not encoded: the
+	// others are not told.
+	Installed bool
 
 	// Items and Bytes count the items and the bytes of all chunks, Chunks has
 	// the sum of each. The store fills them in.

@@ -25,6 +25,7 @@ type applying struct {
 	reads   *fetches
 	places  *unreadable
 	formats *formats
+	kept    interface{ mayTake() bool }
 	asked   interface {
 		expected(first, last protocol.Index) []proposed
 	}
@@ -112,10 +113,10 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 	})
 }
 
-// cut returns the entries of one batch: those up to the first checkpoint entry, or all.
+// cut returns the entries of one batch: those up to the first checkpoint entry or confirmation, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
-		if entries[i].Kind == protocol.EntryCheckpoint {
+		if k := entries[i].Kind; k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {
 			return entries[: i+1 : i+1]
 		}
 	}
@@ -123,10 +124,10 @@ func cut(entries []protocol.Entry) []protocol.Entry {
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a checkpoint entry.
+// nil if the batch does not end with a checkpoint entry, or the ones before are to stay.
 func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	last := &batch[len(batch)-1]
-	if last.Kind != protocol.EntryCheckpoint {
+	if last.Kind != protocol.EntryCheckpoint || !a.kept.mayTake() {
 		return nil
 	}
 	conf, known := a.log.configurations().At(last.Index)

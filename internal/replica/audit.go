@@ -50,7 +50,8 @@ type audit struct {
 		acquitted(now protocol.Instant)
 	}
 
-	differences differences
+	differences   differences
+	confirmations confirmations
 
 	own   []digestAt // of the states here, oldest first; at most digestsKept
 	right []digestAt // what majorities have said, likewise
@@ -121,14 +122,31 @@ func keepDigest(list []digestAt, x digestAt) []digestAt {
 // about it already.
 func (d *audit) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, digestAt{i, digest})
-	if right, known := findDigest(d.right, i); known && right != digest && d.standing.in[replaying] {
-		d.enterQuarantine(now, i, digest, right) // as it did before
+	if d.judge(now, i) {
 		return
 	}
 	if k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i }); k >= 0 {
+		if d.standing.may(mayVouch) {
+			for _, c := range d.polls[k].reports { // they may be waiting for this one
+				d.out.send(c.member, &protocol.DigestAnswer{Index: i, Known: true, Digest: digest})
+			}
+		}
 		d.compareReports(now, &d.polls[k])
 		d.conclude(now, i)
 	}
+	if d.log.leads() && d.standing.may(mayVouch) {
+		d.seek(now, i)
+	}
+}
+
+// judge holds the digest of the state here against what is known to be right, and reports whether
+// it is another one.
+func (d *audit) judge(now protocol.Instant, i protocol.Index) bool {
+	right, known := findDigest(d.right, i)
+	if known {
+		d.decide(now, i, right, "the log confirms")
+	}
+	return d.standing.in[discarded]
 }
 
 // compare compares what the leader had at a checkpoint entry with what was here.
@@ -185,8 +203,10 @@ func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]b
 func (d *audit) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 	d.own = keepDigest(d.own, digestAt{i, digest})
-	d.ask(now, i)
-	d.conclude(now, i)
+	if !d.judge(now, i) {
+		d.ask(now, i)
+		d.conclude(now, i)
+	}
 }
 
 // poll returns what is said of an index, made if need be.
@@ -341,8 +361,7 @@ func (d *audit) auditors() []protocol.MemberID {
 func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 	x := d.poll(i)
 	mine, known := findDigest(d.own, i)
-	doubted := d.standing.in[discarded]
-	if later := &d.standing.quarantine.later; doubted && i == later.index {
+	if later := &d.standing.quarantine.later; d.standing.in[discarded] && i == later.index {
 		mine, known = later.digest, true
 	}
 	winner, decided := d.majority(x, mine, known)
@@ -354,22 +373,9 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 		return
 	}
 	x.asking = false
-	d.right = keepDigest(d.right, digestAt{i, winner})
 	o := x.offer
 	x.offer = nil
-	if known && mine == winner {
-		d.differences.settle(i)
-		if i >= d.disputedAt {
-			d.disputed, d.disputedAt = "", 0
-		}
-	}
-	switch {
-	case known && doubted && mine == winner:
-		d.acquit(now)
-	case !known || !d.standing.may(mayVouch):
-	case mine != winner:
-		d.enterQuarantine(now, i, mine, winner)
-	case !x.told:
+	if known && mine == winner && d.standing.may(mayVouch) && !x.told {
 		x.told = true
 		for _, c := range x.reports {
 			if c.digest != winner {
@@ -378,6 +384,7 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 			}
 		}
 	}
+	d.decide(now, i, winner, "a majority of the actives has")
 	if o != nil {
 		d.install.offered(now, o, false)
 	}

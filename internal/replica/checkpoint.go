@@ -167,17 +167,47 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	c.dropHead(now)
 }
 
+// mayTake reports whether a checkpoint may be taken. [S] One that is not confirmed takes the place of the last
+// confirmed one only if the disk has no room for the log that grows meanwhile: while states
+// differ and no majority agrees, that one and the log above it are what leads to each of them.
+func (c *checkpoints) mayTake() bool {
+	return c.room.full() || len(c.kept) < 2 || c.audit.confirms(&c.kept[0]) || !c.audit.confirms(&c.kept[1]) || c.audit.confirmations.newest > c.kept[0].Index
+}
+
+// confirmed returns the index of the newest kept checkpoint that is confirmed, or 0.
+func (c *checkpoints) confirmed() protocol.Index {
+	for i := range c.kept {
+		if c.audit.confirms(&c.kept[i]) {
+			return c.kept[i].Index
+		}
+	}
+	return 0
+}
+
 // offer tells the flock which checkpoints this member has chunks of.
 func (c *checkpoints) offer(now protocol.Instant) {
 	var list []gossip.Holding
-	for _, some := range [][]storage.Manifest{c.kept, c.pins.given} {
-		for i := range some {
-			if d := &some[i]; c.standing.may(mayGive) {
-				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Manifest: storage.EncodeManifest(*d)})
-			}
-		}
+	for _, d := range c.giveable() {
+		list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Manifest: storage.EncodeManifest(*d)})
 	}
 	c.gossip.Holds(now, list)
+}
+
+// giveable returns the checkpoints that others may have, newest first: the kept ones that are
+// confirmed, and those of before that others fetch, which were.
+func (c *checkpoints) giveable() (list []*storage.Manifest) {
+	if !c.standing.may(mayGive) {
+		return nil
+	}
+	for i := range c.kept {
+		if c.audit.confirms(&c.kept[i]) {
+			list = append(list, &c.kept[i])
+		}
+	}
+	for i := range c.pins.given {
+		list = append(list, &c.pins.given[i])
+	}
+	return list
 }
 
 // dropHead gives up the log below the older of two checkpoints.
@@ -187,7 +217,8 @@ func (c *checkpoints) offer(now protocol.Instant) {
 // entries and in bytes. No other member's progress counts, except of one that is far
 // behind, installs a checkpoint or catches up from there: what it is about to need
 // stays for a bounded time (gossip's) and within Config.BehindBytes. Where the disk
-// has no room, nothing stays for others.
+// has no room, nothing stays for others. Nor is anything given up above the last checkpoint that the log
+// confirms, unless the disk has no room.
 func (c *checkpoints) dropHead(now protocol.Instant) {
 	c.held = false
 	if len(c.kept) < 2 || !c.standing.may(mayTrim) {
@@ -195,7 +226,7 @@ func (c *checkpoints) dropHead(now protocol.Instant) {
 	}
 	below := min(c.kept[1].Index+1, c.log.commit+1)
 	if entries := protocol.Index(c.cfg.RetainEntries); !c.room.full() {
-		below = min(below, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
+		below = min(below, c.confirmed()+1, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
 	}
 	for _, i := range c.gossip.Needs(now) {
 		if i < below && i >= c.log.logTerms().FirstIndex() && !c.room.full() && c.bytesIn(i, below) <= uint64(c.cfg.BehindBytes) {
@@ -218,6 +249,12 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
+	if last.Kind == protocol.EntryConfirmation {
+		c.since -= len(last.Raw) // it writes nothing: a cluster where nobody writes comes to rest
+		c.audit.confirmed(now, last)
+		c.offer(now)
+		c.dropHead(now)
+	}
 	if last.Kind != protocol.EntryCheckpoint {
 		return
 	}
@@ -244,7 +281,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	case !c.standing.may(mayApply) || bereft:
 		c.proposeToHeal(now, fetching)
 		return
-	case len(c.kept) == 0 && c.log.applied > c.entryAt && c.isWanted():
+	case len(c.kept) == 0 && c.since > 0 && c.isWanted():
 		c.proposeToHeal(now, false)
 	default:
 		c.askAt = 0
@@ -252,7 +289,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	// A digest is compared at the entry after its own. While states differ that one comes although
 	// nothing is written: what differs is refused, and there may be nothing else to write.
 	owed := c.owed && c.audit.doubts()
-	if c.proposed > c.log.applied || !owed && (c.log.applied <= c.entryAt || c.since == 0) {
+	if c.proposed > c.log.applied || !owed && c.since == 0 {
 		return
 	}
 	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
@@ -285,26 +322,27 @@ func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 	}
 	if due {
 		// Refused only by an overloaded or a deposed leader: later, or others.
-		_, _ = c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
+		i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
+		if err == nil {
+			c.audit.confirmations.sought = i
+		}
 	}
 }
 
 // fillIn completes what a leader tells a member below its log's begin. Nothing
-// is sent while there is no checkpoint: then the log begins at 1. It is the newest,
+// is sent while there is no checkpoint to give: then the log begins at 1, or what is kept
+// is about to be confirmed. It is the newest,
 // unless as many are being fetched as can be kept (gossip.Core.HasManifest).
 func (c *checkpoints) fillIn(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint) {
-	if len(c.kept) == 0 || c.kept[0].Index < begin {
+	list := c.giveable()
+	if len(list) == 0 || list[0].Index < begin {
 		return
 	}
-	d := &c.kept[0]
+	d := list[0]
 	above := begin - min(begin, 1)
 	if i := c.gossip.HasManifest(now, above); i != 0 && i < d.Index {
-		for _, list := range [][]storage.Manifest{c.kept, c.pins.given} {
-			for k := range list {
-				if list[k].Index == i {
-					d = &list[k]
-				}
-			}
+		if k := slices.IndexFunc(list, func(d *storage.Manifest) bool { return d.Index == i }); k >= 0 {
+			d = list[k]
 		}
 	}
 	m.Manifest = storage.EncodeManifest(*d)

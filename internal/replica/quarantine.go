@@ -55,14 +55,15 @@ const (
 	fallPause, fallPauseMax = time.Second, time.Minute
 )
 
-// enterQuarantine gives the state up. A majority of the actives has another one.
-func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+// enterQuarantine gives the state up: another one is right, as says tells.
+func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte, says string) {
 	q := &d.standing.quarantine
 	d.standing.set(discarded, true)
 	d.standing.set(replaying, false)
+	d.standing.set(unconfirmed, false)
 	q.at, q.right = i, theirs
 	q.until = max(q.until, d.log.applied, d.log.handed)
-	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
+	q.text = fmt.Sprintf("the state of this member at %d has digest %x, %s %x: it serves nobody and is fetched anew from the others", i, mine, says, theirs)
 	d.out.event(protocol.EventDiverged, q.text)
 	again := protocol.Instant(0)
 	if q.falls > 0 {
@@ -98,13 +99,7 @@ func (d *audit) appeal(now protocol.Instant) {
 	if !d.standing.in[discarded] || i == 0 {
 		return
 	}
-	x := d.poll(i)
-	if x.asking || now < x.next {
-		return
-	}
-	x.reports = nil // of before: some may have been healed since
-	d.ask(now, i)
-	d.conclude(now, i) // a sole voter is a majority
+	d.seek(now, i)
 }
 
 // acquit ends a quarantine whose cause is overwritten.
@@ -160,11 +155,8 @@ func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *stora
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
-	if right, known := findDigest(d.right, c.Index); known {
-		if right != c.Digest {
-			d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
-		}
-		return right == c.Digest
+	if d.confirms(c) {
+		return true
 	}
 	x := d.poll(c.Index)
 	x.offer = o

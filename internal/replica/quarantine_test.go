@@ -103,6 +103,8 @@ func TestMemberInQuarantineOffersNoOlderCheckpoint(t *testing.T) {
 		return some
 	}
 	p := convicted(t, func(p *patient) {
+		right(p.r, p.kept[1:]...)
+		p.r.Kept(p.now, p.kept)
 		if !offers(p) {
 			t.Error("a sound member offers nothing")
 		}
@@ -124,7 +126,7 @@ func TestHeadIsNotDroppedInQuarantine(t *testing.T) {
 			p = convicted(t, func(*patient) {})
 		}
 		p.r.cfg.RetainEntries = 1
-		p.r.Kept(p.now, p.kept)
+		p.r.Kept(p.now, right(p.r, p.kept...))
 		if dropped := p.r.checkpoints.dropped != 0; dropped == bad {
 			t.Errorf("in quarantine: %t, and the head is dropped: %t", bad, dropped)
 		}

@@ -149,6 +149,11 @@ func New(now protocol.Instant, cfg Config, rec storage.Opened, restored OpenedSt
 	r.log.role.wait(cfg.Reserve && r.log.logTerms().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	connect(r)
+	for k := range restored.Kept {
+		if d := &restored.Kept[k]; d.Index == restored.Applied && d.Installed {
+			r.audit.awaits(d)
+		}
+	}
 	r.audit.resume(now, &restored)
 	r.checkpoints.offer(now)
 	r.pump(now)
@@ -165,7 +170,7 @@ func connect(r *Replica) {
 	r.transferees.ground, r.transferees.places, r.transferees.gossip = g, &r.unreadable, r.gossip
 	r.transferees.slow = slowness{ground: g, tempo: tempo{cfg: &r.cfg, disk: &r.disk, apply: &r.apply}, room: &r.transferees}
 	r.fetches.out = &r.out
-	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, asked: &r.commands}
+	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, kept: &r.checkpoints, asked: &r.commands}
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk

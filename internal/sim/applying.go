@@ -112,8 +112,10 @@ func (x *applying) apply() {
 			return
 		}
 	}
-	if work.Take != nil {
+	if len(batch) > 0 && batch[len(batch)-1].Kind == protocol.EntryCheckpoint {
 		x.passes()
+	}
+	if work.Take != nil {
 		if x.driver.Taking() {
 			x.s.counts.add(countCheckpointEntriesSkipped, 1)
 		}
@@ -141,12 +143,21 @@ func (x *applying) installState(a *replica.Apply) error {
 	x.applied = a.Installed
 	x.s.counts.add(countInstalls, 1)
 	x.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
-	return x.takesOver(a.Installed)
+	if x.unconfirmed() {
+		x.s.counts.add(countUnconfirmed, 1)
+	}
+	return x.takesOver(a.Installed, false)
 }
 
-// configured counts the seats that a committed configuration gives, the first
+// configured counts the seats that a committed configuration gives, and what is confirmed, the first
 // time that somebody applies it.
 func (s *checkers) configured(e *protocol.Entry) {
+	if e.Kind == protocol.EntryConfirmation && e.Index > protocol.Index(len(s.state.applies)) {
+		s.counts.add(countConfirmed, 1)
+		if !s.forked {
+			s.fail(s.state.confirmed(e))
+		}
+	}
 	if e.Kind != protocol.EntryConfiguration || e.Index <= protocol.Index(len(s.state.applies)) {
 		return
 	}

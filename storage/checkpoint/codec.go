@@ -112,12 +112,12 @@ func decodeItem(key, value []byte, at protocol.Index, lastSpace string) (it stor
 	return it, ok && it.Index > 0 && it.Index <= at
 }
 
-// A pointer file: magic, format, the store's number, the manifest, a sum of
-// all that.
+// A pointer file: magic, format, the store's number, whether the checkpoint was installed, the
+// manifest, a sum of all that.
 const (
 	pointerMagic    = "STARCKPT"
 	pointerFormat   = 1
-	pointerFixed    = 8 + 4 + 8 + 8
+	pointerFixed    = 8 + 4 + 8 + 1 + 8
 	pointerBytesMax = pointerFixed + storage.ManifestBytesMax
 )
 
@@ -134,6 +134,10 @@ func encodePointer(p pointer) []byte {
 	b = append(b, pointerMagic...)
 	b = le.AppendUint32(b, pointerFormat)
 	b = le.AppendUint64(b, p.store)
+	b = append(b, byte(0))
+	if p.manifest.Installed {
+		b[len(b)-1] = 1
+	}
 	b = append(b, d...)
 	return le.AppendUint64(b, xxh3.Hash(b))
 }
@@ -150,10 +154,11 @@ func decodePointer(b []byte) (pointer, error) {
 		return pointer{}, protocol.ErrDirectory.With(fmt.Sprintf(
 			"the checkpoints have format %d, this program knows formats up to %d: use a newer version", f, pointerFormat))
 	}
-	d, err := storage.DecodeManifest(b[20 : n-8])
-	if err != nil {
+	d, err := storage.DecodeManifest(b[21 : n-8])
+	if err != nil || b[20] > 1 {
 		return pointer{}, protocol.ErrCorrupt.Because(err)
 	}
+	d.Installed = b[20] == 1
 	return pointer{store: le.Uint64(b[12:]), manifest: d}, nil
 }
 

@@ -1,0 +1,56 @@
+package mutation
+
+// confirmed are bugs in what the log says of the states at its checkpoint entries.
+func confirmed() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "confirmed-by-the-leader-alone", Breaks: "a leader that is wrong makes its state everybody's",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "right, known := findDigest(d.right, i)\n\tif !known {",
+			New: "right, known := findDigest(d.own, i)\n\tif !known {",
+		},
+		{
+			Name: "confirmation-not-heeded", Breaks: "a member that has something else than the log confirms goes on to serve it",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "case known && !same && !doubted:",
+			New: "case known && !same && !doubted && i > d.log.applied:",
+		},
+		{
+			Name: "unconfirmed-is-given", Breaks: "who is wrong and does not know hands its state to a voter that is far behind, and two of three convict the third",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "if c.audit.confirms(&c.kept[i]) {\n\t\t\tlist",
+			New: "if c.kept[i].Index > 0 {\n\t\t\tlist",
+		},
+		{
+			Name: "installed-counts-at-once", Breaks: "a checkpoint of others is served and fed before the log has confirmed it",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "if !d.confirms(c) {",
+			New: "if !d.confirms(c) && c.Index == 0 {",
+		},
+		{
+			Name: "installed-counts-after-a-start", Breaks: "a checkpoint of others that the log has not confirmed is served after a crash",
+			File: "internal/replica/replica.go", Tests: replica,
+			Old: "d.Index == restored.Applied && d.Installed {",
+			New: "d.Index == restored.Applied && d.Installed && d.Index == 0 {",
+		},
+		{
+			Name: "confirmed-is-pushed-out", Breaks: "while nobody knows who is right the last checkpoint that was confirmed goes: no member can come to a right state again",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "c.audit.confirms(&c.kept[0]) || !c.audit.confirms(&c.kept[1])",
+			New: "true || c.audit.confirms(&c.kept[0]) || !c.audit.confirms(&c.kept[1])",
+		},
+		{
+			Name: "head-above-the-confirmed", Breaks: "the log above the last confirmed checkpoint is given up",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "below = min(below, c.confirmed()+1, max(",
+			New: "below = min(below, max(",
+		},
+		{
+			Name: "confirmation-counts-as-written", Breaks: "a cluster where nobody writes goes on to take checkpoints and to confirm them",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "c.since -= len(last.Raw)",
+			New: "c.since -= 0 * len(last.Raw)",
+		},
+	}
+}
