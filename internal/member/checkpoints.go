@@ -67,13 +67,14 @@ type built struct {
 // Take has a checkpoint of the state taken in the background. While another one is
 // still being written it is skipped: the next checkpoint entry comes. It is called by whoever
 // applies, right after the checkpoint entry was applied.
-func (d *Driver) Take(at storage.Manifest) {
+func (d *Driver) Take(a *replica.Apply) {
+	at, only := *a.Take, a.CountOnly
 	c := &d.checkpoints
 	if !c.taking.CompareAndSwap(false, true) {
 		return
 	}
 	snap := c.Machine.Snapshot()
-	c.Hands.Work(Store, func() Done { return c.take(snap, at) })
+	c.Hands.Work(Store, func() Done { return c.take(snap, at, only) })
 }
 
 // Taking reports whether a checkpoint is being taken, or about to be. Any goroutine may
@@ -119,9 +120,9 @@ func (c *checkpoints) done(note Note, err error, tell func(*replica.Replica, pro
 	return Done{Tell: tell, Note: note}
 }
 
-// take writes a checkpoint. That it fails costs nothing but the room that the log goes
+// take counts the state, and has a checkpoint written. That it fails costs nothing but the room that the log goes
 // on to take: the next checkpoint entry comes.
-func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
+func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest, only bool) Done {
 	if c.Context.Err() != nil {
 		snap.Close()
 		return Done{}
@@ -137,12 +138,21 @@ func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
 			r.Recounted(now, d.Index, counted.Bytes())
 		})
 	}
+	// What was counted is told at once: to write it takes long with a large state, and may fail.
+	if only {
+		snap.Close()
+		c.taking.Store(false)
+	} else {
+		c.Hands.Work(Store, func() Done { return c.write(snap, d) })
+	}
+	return c.done(Note{}, nil, func(r *replica.Replica, now protocol.Instant) { replica.Counted(r, now, parts) })
+}
+
+// write writes a checkpoint that was counted.
+func (c *checkpoints) write(snap *machine.Snapshot, d storage.Manifest) Done {
 	kept, err := snapshotter.Take(c.Context, c.Store, snap, d)
 	c.taking.Store(false)
-	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) {
-		replica.Counted(r, now, parts)
-		r.Kept(now, kept)
-	})
+	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) { r.Kept(now, kept) })
 }
 
 // giveUp gives up a checkpoint that was found damaged.

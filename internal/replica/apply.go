@@ -25,7 +25,7 @@ type applying struct {
 	reads   *fetches
 	places  *unreadable
 	formats *formats
-	kept    interface{ mayTake() bool }
+	kept    interface{ passesOver(protocol.Index) bool }
 	asked   interface {
 		expected(first, last protocol.Index) []proposed
 	}
@@ -107,8 +107,9 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
 	a.flights = append(a.flights, flight{entries: entries, since: now})
+	take := a.take(entries)
 	a.out.Apply = append(a.out.Apply, Apply{
-		Entries: entries, Take: a.take(entries),
+		Entries: entries, Take: take, CountOnly: take != nil && a.kept.passesOver(take.Index),
 		Epoch: a.standing.answering(), expected: a.asked.expected(entries[0].Index, a.log.handed),
 	})
 }
@@ -124,10 +125,10 @@ func cut(entries []protocol.Entry) []protocol.Entry {
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a checkpoint entry, or the ones before are to stay.
+// nil if the batch does not end with a checkpoint entry.
 func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	last := &batch[len(batch)-1]
-	if last.Kind != protocol.EntryCheckpoint || !a.kept.mayTake() {
+	if last.Kind != protocol.EntryCheckpoint {
 		return nil
 	}
 	conf, known := a.log.configurations().At(last.Index)

@@ -132,7 +132,7 @@ func (p *patient) apply(a Apply) {
 	}
 	p.applied = a.Entries[len(a.Entries)-1].Index
 	p.r.Applied(p.now, Applied{Last: p.applied, Results: make([]protocol.Result, len(a.Entries)), Digest: [16]byte{p.state(p.applied)}})
-	if a.Take != nil {
+	if a.Take != nil && !a.CountOnly {
 		d := *a.Take
 		d.Digest = [16]byte{p.state(p.applied)}
 		p.kept = append([]storage.Manifest{d}, p.kept...)

@@ -46,6 +46,8 @@ type checkpoints struct {
 	at    protocol.Instant
 	owed  bool // something was applied between it and the one before, whose digest no entry carries so far
 	state int  // bytes of the state, about
+	// passed is the last checkpoint entry at which none was taken, so that those before stay; 0: none.
+	passed protocol.Index
 	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
@@ -174,6 +176,21 @@ func (c *checkpoints) mayTake() bool {
 	return c.room.full() || len(c.kept) < 2 || c.audit.confirms(&c.kept[0]) || !c.audit.confirms(&c.kept[1]) || c.audit.confirmations.newest > c.kept[0].Index
 }
 
+// passesOver reports whether no checkpoint is taken at a checkpoint entry.
+func (c *checkpoints) passesOver(i protocol.Index) bool {
+	if c.mayTake() {
+		return false
+	}
+	c.passed = i
+	return true
+}
+
+// lacking reports whether the log has confirmed a state of which no checkpoint was taken here. Those whose
+// state it was not need one of it: what the log leads them to may be something else again.
+func (c *checkpoints) lacking() bool {
+	return c.passed > c.newest() && c.audit.confirmations.newest >= c.passed
+}
+
 // confirmed returns the index of the newest kept checkpoint that is confirmed, or 0.
 func (c *checkpoints) confirmed() protocol.Index {
 	for i := range c.kept {
@@ -289,16 +306,17 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	// A digest is compared at the entry after its own. While states differ that one comes although
 	// nothing is written: what differs is refused, and there may be nothing else to write.
 	owed := c.owed && c.audit.doubts()
-	if c.proposed > c.log.applied || !owed && c.since == 0 {
+	lacking := c.lacking()
+	if c.proposed > c.log.applied || !owed && c.since == 0 && !lacking {
 		return
 	}
-	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
+	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && !lacking && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
 		return
 	}
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
 	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: entry}}); err == nil {
-		c.proposed = i
+		c.proposed, c.passed = i, 0
 	}
 }
 

@@ -241,3 +241,24 @@ func TestTheLastConfirmedCheckpointAndTheLogAboveItStay(t *testing.T) {
 		}
 	}
 }
+
+// Counterexample: a dispute ends at a checkpoint entry of which no checkpoint was taken, by one member's state that is
+// not what the log leads to. The others come to something else for ever, and nobody has a checkpoint to give.
+func TestACheckpointIsTakenOfAConfirmedStateThatHasNone(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	c.r.cfg.CheckpointEvery = -1
+	i := c.checkpointEntry()
+	c.r.checkpoints.passed = i
+	at := c.r.log.logTerms().LastIndex()
+	c.pass(time.Second)
+	if c.r.checkpoints.proposed > at {
+		t.Error("it is not confirmed, and a checkpoint entry is proposed")
+	}
+	c.has = map[protocol.MemberID]byte{id(2): 0, id(3): 0}
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	if c.r.checkpoints.proposed <= at || len(c.confirmations()) != 2 {
+		t.Errorf("confirmed %+v, want one more checkpoint entry above %d, and rest", c.confirmations(), at)
+	}
+}

@@ -91,7 +91,9 @@ type Apply struct {
 	// the state is to be taken, in the background; Index, Term, LogSum and
 	// Configuration of its manifest are filled in. Whoever is still writing
 	// the previous one skips it. Kept says when it is done.
-	Take *storage.Manifest
+	// With CountOnly it is counted and not written: those before are to stay.
+	Take      *storage.Manifest
+	CountOnly bool
 	// Installed, if not 0: there are no entries; the state becomes the installed one
 	// of that index. Replace says that it may be below what is applied, because
 	// that has diverged (machine.Machine.Replace).

@@ -119,7 +119,7 @@ func (x *applying) apply() {
 		if x.driver.Taking() {
 			x.s.counts.add(countCheckpointEntriesSkipped, 1)
 		}
-		x.driver.Take(*work.Take)
+		x.driver.Take(work)
 	}
 	x.digest = x.machine.Stats().Digest
 	x.s.counts.add(countApplied, uint64(len(batch)))

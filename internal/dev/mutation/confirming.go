@@ -47,6 +47,18 @@ func confirmed() []Mutation {
 			New: "below = min(below, max(",
 		},
 		{
+			Name: "confirmed-and-not-there", Breaks: "a dispute ends by a state of which there is no checkpoint, and which the log does not lead to: the others come to something else for ever",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "return c.passed > c.newest() &&",
+			New: "return c.passed > c.newest() && c.since != 0 &&",
+		},
+		{
+			Name: "disputed-is-told", Breaks: "a watch that runs goes on to tell what nobody knows to be right",
+			File: "internal/machine/watch_end.go", Tests: []string{"./internal/machine"},
+			Old: "s.ended.Store(&err)",
+			New: "s.ended.Store(nil)",
+		},
+		{
 			Name: "confirmation-counts-as-written", Breaks: "a cluster where nobody writes goes on to take checkpoints and to confirm them",
 			File: "internal/replica/checkpoint.go", Tests: replica,
 			Old: "c.since -= len(last.Raw)",
