@@ -91,11 +91,7 @@ func DecodeCheckpointEntry(src []byte) (CheckpointEntry, error) {
 	r := reader{src: src}
 	r.array(2)
 	m := CheckpointEntry{Previous: r.index()}
-	digest := r.bin(len(m.Digest))
-	if r.err == nil && len(digest) != len(m.Digest) {
-		r.fail("a digest of another length")
-	}
-	copy(m.Digest[:], digest)
+	m.Digest = digestBytes(&r)
 	return m, r.end()
 }
 
@@ -104,21 +100,18 @@ func DecodeCheckpointEntry(src []byte) (CheckpointEntry, error) {
 type Confirmation struct {
 	Index  Index
 	Digest [16]byte
-	// ByOperator says that no majority had it, and that an operator has decided: who does not
-	// know what its state was there has diverged, too.
-	ByOperator bool
 }
 
 // EncodeConfirmation returns the encoding of a confirmation.
 func EncodeConfirmation(c Confirmation) []byte {
-	return appendDigest(make([]byte, 0, 1+9+1+18), c.Index, c.ByOperator, c.Digest)
+	b := appendArray(make([]byte, 0, 1+9+18), 2)
+	return appendBin(appendUint(b, uint64(c.Index)), c.Digest[:])
 }
 
 // DecodeConfirmation reads what EncodeConfirmation wrote, or returns ErrMalformed.
 func DecodeConfirmation(src []byte) (Confirmation, error) {
 	r := reader{src: src}
-	r.array(3)
-	c := Confirmation{}
-	c.Index, c.ByOperator, c.Digest = r.digest()
+	r.array(2)
+	c := Confirmation{Index: r.index(), Digest: digestBytes(&r)}
 	return c, r.end()
 }
