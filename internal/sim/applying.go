@@ -112,15 +112,7 @@ func (x *applying) apply() {
 			return
 		}
 	}
-	if len(batch) > 0 && batch[len(batch)-1].Kind == protocol.EntryCheckpoint {
-		x.passes()
-	}
-	if work.Take != nil {
-		if x.driver.Taking() {
-			x.s.counts.add(countCheckpointEntriesSkipped, 1)
-		}
-		x.driver.Take(work)
-	}
+	x.takes(work)
 	x.digest = x.machine.Stats().Digest
 	x.s.counts.add(countApplied, uint64(len(batch)))
 	x.s.trace.note(tagApply, x.number, uint64(x.applied), 0)
@@ -135,6 +127,18 @@ func (x *applying) apply() {
 	if x.serve(); x.alive(run) {
 		x.startApply()
 	}
+}
+
+// takes has a checkpoint taken, or the state counted, after a checkpoint entry.
+func (x *applying) takes(work *replica.Apply) {
+	if work.Take == nil {
+		return
+	}
+	x.passes()
+	if x.driver.Taking() {
+		x.s.counts.add(countCheckpointEntriesSkipped, 1)
+	}
+	x.driver.Take(work)
 }
 
 // installState makes the installed state the one in force.
