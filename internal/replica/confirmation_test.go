@@ -40,7 +40,9 @@ func (c *crew) confirmations() (list []protocol.Confirmation) {
 func TestALeaderConfirmsWhatAMajorityHasAndOnce(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	i := c.checkpointEntry()
-	c.pass(100 * time.Millisecond)
+	for range 5 {
+		c.pass(100 * time.Millisecond)
+	}
 	if got := c.confirmations(); len(got) != 0 {
 		t.Fatalf("confirmed %+v with nobody's word", got)
 	}
@@ -219,6 +221,8 @@ func TestTheLastConfirmedCheckpointAndTheLogAboveItStay(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
 		p.r.cfg.RetainEntries, p.r.cfg.RetainBytes = 1, 1
+		p.r.Kept(p.now, p.kept)
+		expect(t, "nothing is confirmed, and the head is dropped below", p.r.checkpoints.dropped, 0)
 		p.learns(21, 10, 1)
 		p.r.transferees.now.Full = full
 		entry := func(at protocol.Index) {
