@@ -50,7 +50,7 @@ func confirmed() []Mutation {
 			Name: "confirmed-and-not-there", Breaks: "a dispute ends by a state of which there is no checkpoint, and which the log does not lead to: the others come to something else for ever",
 			File: "internal/replica/checkpoint.go", Tests: replica,
 			Old: "return c.passed > c.newest() &&",
-			New: "return c.passed > c.newest() && c.since != 0 &&",
+			New: "return c.passed > c.newest() && c.since < 0 &&",
 		},
 		{
 			Name: "disputed-is-told", Breaks: "a watch that runs goes on to tell what nobody knows to be right",
