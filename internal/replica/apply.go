@@ -25,7 +25,6 @@ type applying struct {
 	reads   *fetches
 	places  *unreadable
 	formats *formats
-	kept    interface{ passesOver(protocol.Index) bool }
 	asked   interface {
 		expected(first, last protocol.Index) []proposed
 	}
@@ -107,9 +106,8 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
 	a.flights = append(a.flights, flight{entries: entries, since: now})
-	take := a.take(entries)
 	a.out.Apply = append(a.out.Apply, Apply{
-		Entries: entries, Take: take, CountOnly: take != nil && a.kept.passesOver(take.Index),
+		Entries: entries, Take: a.take(entries),
 		Epoch: a.standing.answering(), expected: a.asked.expected(entries[0].Index, a.log.handed),
 	})
 }
@@ -125,7 +123,8 @@ func cut(entries []protocol.Entry) []protocol.Entry {
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a checkpoint entry.
+// nil if the batch does not end with a checkpoint entry. One that is built on a checkpoint of others waits as that
+// one does.
 func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {
@@ -135,7 +134,7 @@ func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	if !known {
 		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
 	}
-	return &storage.Manifest{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
+	return &storage.Manifest{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf, Installed: a.standing.in[unconfirmed]}
 }
 
 // landed takes the oldest of what was handed out, which is applied.

@@ -53,9 +53,9 @@ type audit struct {
 	differences   differences
 	confirmations confirmations
 
-	own   []digestAt // of the states here, oldest first; at most digestsKept
-	right []digestAt // what majorities have said, likewise
-	polls []poll     // oldest first; at most pollsKept
+	own    []digestAt // of the states here, oldest first; at most digestsKept
+	polled []digestAt // what majorities were heard to have, likewise: the log need not say so
+	polls  []poll     // oldest first; at most pollsKept
 
 	// disputed says, for the status, why this state is in doubt while nobody
 	// acts: of disputedAt, the newest such index.
@@ -142,9 +142,8 @@ func (d *audit) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 // judge holds the digest of the state here against what is known to be right, and reports whether
 // it is another one.
 func (d *audit) judge(now protocol.Instant, i protocol.Index) bool {
-	right, known := findDigest(d.right, i)
-	if known {
-		d.decide(now, i, right, "the log confirms")
+	if right, says, known := d.right(i); known {
+		d.decide(now, i, right, says)
 	}
 	return d.standing.in[discarded]
 }
@@ -155,7 +154,7 @@ func (d *audit) compare(now protocol.Instant, term protocol.Term, i protocol.Ind
 	switch {
 	case !known || !d.standing.may(mayVouch):
 	case mine == theirs:
-		d.standing.quarantine.falls = 0
+		d.stood(i)
 		d.settle(now, i)
 	default:
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
@@ -190,6 +189,7 @@ func (d *audit) doubts() bool { return d.disputedAt != 0 || d.differences.refuse
 // all that it holds, and is not the one that was kept along the way: memory has
 // changed without an entry. The one counted is what is really here.
 func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	r.checkpoints.busy = false
 	if r.standing.may(mayVouch) {
 		if r.checkpoints.entryAt == i {
 			r.checkpoints.digest = digest // a leader tells it in the next checkpoint entry
@@ -235,6 +235,7 @@ func (d *audit) ask(now protocol.Instant, i protocol.Index) {
 func (d *audit) askAgain(now protocol.Instant, x *poll) {
 	x.next = now.Add(digestPause)
 	mine, known := findDigest(d.own, x.index)
+	known = known && d.standing.may(mayVouch) // it would count
 	for _, id := range d.auditors() {
 		if id == d.cfg.ID || x.reportOf(id) >= 0 {
 			continue
@@ -384,17 +385,20 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 			}
 		}
 	}
-	d.decide(now, i, winner, "a majority of the actives has")
+	d.polled = keepDigest(d.polled, digestAt{i, winner})
+	d.decide(now, i, winner, majoritySays)
 	if o != nil {
 		d.install.offered(now, o, false)
 	}
 }
 
 // majority returns the digest that a majority of the actives has, of both halves
-// of a joint configuration, if there is one. This member counts as what it is.
+// of a joint configuration, if there is one. This member counts as what it is, unless it has that from
+// others and the log has not confirmed it.
 func (d *audit) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool) {
 	conf, _ := d.log.configurations().At(d.log.commit)
 	candidates := make([][16]byte, 0, len(x.reports)+1)
+	known = known && !d.standing.in[unconfirmed]
 	if known {
 		candidates = append(candidates, mine)
 	}

@@ -46,8 +46,10 @@ type checkpoints struct {
 	at    protocol.Instant
 	owed  bool // something was applied between it and the one before, whose digest no entry carries so far
 	state int  // bytes of the state, about
-	// passed is the last checkpoint entry at which none was taken, so that those before stay; 0: none.
+	// passed is the last checkpoint entry at which none was taken, since the one before was still being
+	// written, and so it is as long as busy says.
 	passed protocol.Index
+	busy   bool
 	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
@@ -155,6 +157,12 @@ func (r *Replica) Kept(now protocol.Instant, kept []storage.Manifest) {
 	r.pump(now)
 }
 
+// Confirmed answers InstallStep.ConfirmedAt.
+func Confirmed(r *Replica, now protocol.Instant, kept []storage.Manifest) {
+	r.checkpoints.setKept(kept)
+	r.pump(now)
+}
+
 // keep takes what the store keeps.
 func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	if len(kept) > 0 && (len(c.kept) == 0 || kept[0].Index > c.kept[0].Index) {
@@ -162,6 +170,8 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
 	c.setKept(kept)
+	c.busy = false
+	c.mark()
 	if !c.standing.may(mayKeep) {
 		c.audit.giveUpBad(kept) // one that was being taken
 	}
@@ -169,26 +179,22 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	c.dropHead(now)
 }
 
-// mayTake reports whether a checkpoint may be taken. [S] One that is not confirmed takes the place of the last
-// confirmed one only if the disk has no room for the log that grows meanwhile: while states
-// differ and no majority agrees, that one and the log above it are what leads to each of them.
-func (c *checkpoints) mayTake() bool {
-	return c.room.full() || len(c.kept) < 2 || c.audit.confirms(&c.kept[0]) || !c.audit.confirms(&c.kept[1]) || c.audit.confirmations.newest > c.kept[0].Index
-}
-
-// passesOver reports whether no checkpoint is taken at a checkpoint entry.
-func (c *checkpoints) passesOver(i protocol.Index) bool {
-	if c.mayTake() {
-		return false
+// mark has the store mark which checkpoints the log confirms: the last one of them stays, and the next run
+// knows it. Only on a disk without room for the log that grows meanwhile it gives way to one that is not confirmed.
+func (c *checkpoints) mark() {
+	yields := len(c.kept) == 2 && c.room.full() && !c.audit.confirms(&c.kept[0])
+	for i := range c.kept {
+		d := &c.kept[i]
+		if on := c.audit.confirms(d) && !(yields && i == 1); on != d.Confirmed {
+			c.out.Install = append(c.out.Install, InstallStep{ConfirmedAt: d.Index, Confirmed: on})
+		}
 	}
-	c.passed = i
-	return true
 }
 
 // lacking reports whether the log has confirmed a state of which no checkpoint was taken here. Those whose
 // state it was not need one of it: what the log leads them to may be something else again.
 func (c *checkpoints) lacking() bool {
-	return c.passed > c.newest() && c.audit.confirmations.newest >= c.passed
+	return c.passed == c.entryAt && !c.busy && c.passed > c.newest() && c.audit.confirmations.newest >= c.passed
 }
 
 // confirmed returns the index of the newest kept checkpoint that is confirmed, or 0.
@@ -269,6 +275,7 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	if last.Kind == protocol.EntryConfirmation {
 		c.since -= len(last.Raw) // it writes nothing: a cluster where nobody writes comes to rest
 		c.audit.confirmed(now, last)
+		c.mark()
 		c.offer(now)
 		c.dropHead(now)
 	}
@@ -284,6 +291,9 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	}
 	c.owed = c.since > protocol.RawSize(batch[len(batch)-1:])
 	c.entryAt, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
+	if done.Skipped {
+		c.passed, c.busy = last.Index, true
+	}
 	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
 	} else {
@@ -316,7 +326,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
 	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: entry}}); err == nil {
-		c.proposed, c.passed = i, 0
+		c.proposed = i
 	}
 }
 
@@ -342,7 +352,7 @@ func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 		// Refused only by an overloaded or a deposed leader: later, or others.
 		i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
 		if err == nil {
-			c.audit.confirmations.sought = i
+			c.audit.confirmations.sought, c.audit.confirmations.soughtIn = i, c.log.lead().Term()
 		}
 	}
 }

@@ -257,7 +257,7 @@ func TestAnotherDigestAtACheckpointEntryIsToldLoudly(t *testing.T) {
 // right lets a member know that checkpoints are of right states.
 func right(r *Replica, list ...storage.Manifest) []storage.Manifest {
 	for _, d := range list {
-		r.audit.right = keepDigest(r.audit.right, digestAt{d.Index, d.Digest})
+		r.audit.confirmations.said = keepDigest(r.audit.confirmations.said, digestAt{d.Index, d.Digest})
 	}
 	return list
 }

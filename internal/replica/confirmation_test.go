@@ -187,7 +187,7 @@ func TestAnInstalledCheckpointCountsWhenTheLogConfirmsIt(t *testing.T) {
 // A checkpoint that is known to be of a wrong state is not fetched.
 func TestACheckpointThatTheLogContradictsIsNotInstalled(t *testing.T) {
 	p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
-	p.r.audit.decide(p.now, 40, [16]byte{7}, "")
+	p.r.audit.confirmations.said = []digestAt{{40, [16]byte{7}}}
 	d := described(found(2, 20, 20, threeVoters), 20, 0)
 	d.Index, d.Digest, d.LogSum[0] = 40, [16]byte{1}, 40
 	p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
@@ -215,44 +215,76 @@ func TestAStartFromACheckpointOfOthersWaitsForItsConfirmation(t *testing.T) {
 	}
 }
 
-// [S] Counterexample: no majority agrees any more, and checkpoints are taken as ever. The last one that was
-// known to be right goes, and the log above it.
+// entry lets a member apply a checkpoint entry.
+func (p *patient) entry(at protocol.Index) {
+	p.t.Helper()
+	e := []protocol.Entry{{Index: at, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}}
+	protocol.EncodeEntries(e)
+	p.r.Receive(p.now, id(1), &protocol.Append{Term: 2, PrevIndex: at - 1, PrevTerm: 2, Commit: at, Last: at, Entries: e})
+	p.serve()
+}
+
+// confirmed are the checkpoints that the store has marked.
+func (p *patient) confirmed() (list []protocol.Index) {
+	for _, d := range p.kept {
+		if d.Confirmed {
+			list = append(list, d.Index)
+		}
+	}
+	return list
+}
+
+// [S] Counterexample: no majority agrees any more, and the log above the last checkpoint that was known to be right goes.
 func TestTheLastConfirmedCheckpointAndTheLogAboveItStay(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
+		p.kept = p.kept[:2] // as the store
 		p.r.cfg.RetainEntries, p.r.cfg.RetainBytes = 1, 1
 		p.r.Kept(p.now, p.kept)
 		expect(t, "nothing is confirmed, and the head is dropped below", p.r.checkpoints.dropped, 0)
 		p.learns(21, 10, 1)
-		p.r.transferees.now.Full = full
-		entry := func(at protocol.Index) {
-			e := []protocol.Entry{{Index: at, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}}
-			protocol.EncodeEntries(e)
-			p.r.Receive(p.now, id(1), &protocol.Append{Term: 2, PrevIndex: at - 1, PrevTerm: 2, Commit: at, Last: at, Entries: e})
-			p.serve()
+		if got := p.confirmed(); len(got) != 1 || got[0] != 10 {
+			t.Fatalf("marked are %v, the log has confirmed 10", got)
 		}
-		entry(22)
-		if taken := p.kept[0].Index == 22; taken != full {
-			t.Errorf("the disk is full: %t, and a checkpoint takes the place of the confirmed one: %t", full, taken)
+		p.r.Hamper(p.now, Hampered{Full: full})
+		p.serve()
+		if stays := len(p.confirmed()) == 1; stays == full {
+			t.Errorf("the disk is full: %t, and the confirmed one is to stay: %t", full, stays)
 		}
 		if dropped := p.r.checkpoints.dropped > 11; dropped && !full {
 			t.Errorf("the head up to %d is given up, confirmed is 10", p.r.checkpoints.dropped)
 		}
-		p.learns(23, 22, 1)
-		entry(24)
-		if p.kept[0].Index != 24 {
-			t.Errorf("the disk is full: %t, the newest is confirmed, and at 24 no checkpoint is taken", full)
+		p.learns(22, 15, 1)
+		if got := p.confirmed(); len(got) != 2 {
+			t.Errorf("the disk is full: %t, both are confirmed, and marked are %v", full, got)
 		}
 	}
 }
 
-// Counterexample: a dispute ends at a checkpoint entry of which no checkpoint was taken, by one member's state that is
-// not what the log leads to. The others come to something else for ever, and nobody has a checkpoint to give.
+// [S] Counterexample: a member dies in a dispute. Its next run begins from above the confirmation, does not know that
+// the older checkpoint is confirmed, gives it to nobody and lets it go.
+func TestAStartKnowsWhichCheckpointIsConfirmed(t *testing.T) {
+	rec := marked([]byte{1, 2, 3}, 1, 1)
+	newest, older := described(rec, 20, 0), described(rec, 10, 0)
+	newest.Digest, older.Digest, older.Confirmed = [16]byte{1}, [16]byte{1}, true
+	p := &patient{t: t, state: always(1), kept: []storage.Manifest{newest, older}, r: openOn(t, 9, Config{}, begun(rec, 20), OpenedState{Applied: 20, Kept: []storage.Manifest{newest, older}})}
+	p.serve()
+	if list := p.r.checkpoints.giveable(); len(list) != 1 || list[0].Index != 10 {
+		t.Errorf("%d are given, want the confirmed one at 10", len(list))
+	}
+	if got := p.confirmed(); len(got) != 1 {
+		t.Errorf("marked are %v, want 10", got)
+	}
+}
+
+// Counterexample: a dispute ends at a checkpoint entry of which no checkpoint was taken, since the one before was still
+// being written, by one member's state that is not what the log leads to. The others come to something else for ever, and
+// nobody has a checkpoint to give.
 func TestACheckpointIsTakenOfAConfirmedStateThatHasNone(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	c.r.cfg.CheckpointEvery = -1
 	i := c.checkpointEntry()
-	c.r.checkpoints.passed = i
+	c.r.checkpoints.passed, c.r.checkpoints.busy = i, true
 	at := c.r.log.logTerms().LastIndex()
 	c.pass(time.Second)
 	if c.r.checkpoints.proposed > at {
@@ -262,7 +294,24 @@ func TestACheckpointIsTakenOfAConfirmedStateThatHasNone(t *testing.T) {
 	for range 30 {
 		c.pass(100 * time.Millisecond)
 	}
+	if c.r.checkpoints.proposed > at {
+		t.Error("the one before is still being written, and a checkpoint entry is proposed")
+	}
+	c.r.Kept(c.now, nil)
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
 	if c.r.checkpoints.proposed <= at || len(c.confirmations()) != 2 {
 		t.Errorf("confirmed %+v, want one more checkpoint entry above %d, and rest", c.confirmations(), at)
 	}
+	p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.skips = true
+	p.entry(21)
+	if p.r.checkpoints.passed != 21 {
+		t.Errorf("none was taken at 21, and it knows of %d", p.r.checkpoints.passed)
+	}
+	p.learns(22, 21, 1)
+	expect(t, "the one before is being written, and one is lacking", p.r.checkpoints.lacking(), false)
+	p.r.Kept(p.now, p.kept)
+	expect(t, "what the log confirms is lacking", p.r.checkpoints.lacking(), true)
 }

@@ -91,9 +91,7 @@ type Apply struct {
 	// the state is to be taken, in the background; Index, Term, LogSum and
 	// Configuration of its manifest are filled in. Whoever is still writing
 	// the previous one skips it. Kept says when it is done.
-	// With CountOnly it is counted and not written: those before are to stay.
-	Take      *storage.Manifest
-	CountOnly bool
+	Take *storage.Manifest
 	// Installed, if not 0: there are no entries; the state becomes the installed one
 	// of that index. Replace says that it may be below what is applied, because
 	// that has diverged (machine.Machine.Replace).
@@ -135,6 +133,8 @@ type Applied struct {
 	// Digest is that of the state after Last, StateBytes about its size.
 	Digest     [16]byte
 	StateBytes int
+	// Skipped says that no checkpoint is taken of a checkpoint entry: the previous one is still being written.
+	Skipped bool
 	// NextDeadline is the cluster time at which a session expires, or 0.
 	NextDeadline protocol.ClusterTime
 }

@@ -215,7 +215,7 @@ func (x *installation) follow(now protocol.Instant, anew bool) {
 	x.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	x.log.commit = max(x.log.commit, d.Index)
 	x.apply.installState(d.Index)
-	x.audit.reinstalled()
+	x.audit.reinstalled(d.Index)
 	x.audit.awaits(&d)
 	x.audit.note(now, d.Index, d.Digest)
 	x.checkpoints.entryAt, x.checkpoints.digest = d.Index, d.Digest

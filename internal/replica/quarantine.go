@@ -35,6 +35,8 @@ type quarantine struct {
 	// falls counts quarantines with no good checkpoint entry between them: a state that
 	// keeps going bad is fetched ever more rarely.
 	falls int
+	// fetched is up to where the state came from others, or was replayed: see stood.
+	fetched protocol.Index
 	// installing says that the good state is on its way to the state machine: what
 	// that answers before is still of the bad one.
 	installing bool
@@ -138,16 +140,16 @@ func (d *audit) acquit(now protocol.Instant) {
 func (d *audit) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {
 		c := &kept[k]
-		right, known := findDigest(d.right, c.Index)
-		if q := &d.standing.quarantine; c.Index >= q.at && c.Index != q.resumed && (!known || right != c.Digest) {
+		if q := &d.standing.quarantine; c.Index >= q.at && c.Index != q.resumed && !d.isRight(c) {
 			d.out.Install = append(d.out.Install, InstallStep{GiveUp: c.Index})
 		}
 	}
 }
 
 // trusts reports whether a checkpoint that was offered to a member in quarantine
-// may be installed: if a majority of the actives has had its digest. They are
-// asked if that is not known, and the offer is taken up again when they answer.
+// may be installed: if the log confirms it or a majority of the actives has had its digest. They are
+// asked if that is not known, and the offer is taken up again when they answer. By their word it is
+// fetched only: its own log, of which it applies nothing now, has to confirm it before it counts.
 //
 // [S] Whoever made the offer may be the next one to have diverged.
 func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *storage.Manifest) bool {
@@ -155,7 +157,7 @@ func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *stora
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
-	if d.confirms(c) {
+	if d.isRight(c) {
 		return true
 	}
 	x := d.poll(c.Index)
@@ -167,8 +169,9 @@ func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *stora
 	return false
 }
 
-// reinstalled says that the state is that of a good checkpoint now.
-func (d *audit) reinstalled() {
+// reinstalled says that the state is that of a good checkpoint of others now.
+func (d *audit) reinstalled(at protocol.Index) {
+	d.standing.quarantine.fetched = max(d.standing.quarantine.fetched, at)
 	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)

@@ -170,7 +170,7 @@ func connect(r *Replica) {
 	r.transferees.ground, r.transferees.places, r.transferees.gossip = g, &r.unreadable, r.gossip
 	r.transferees.slow = slowness{ground: g, tempo: tempo{cfg: &r.cfg, disk: &r.disk, apply: &r.apply}, room: &r.transferees}
 	r.fetches.out = &r.out
-	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, kept: &r.checkpoints, asked: &r.commands}
+	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, asked: &r.commands}
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
@@ -252,6 +252,7 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 // nothing stays on it for the sake of others.
 func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 	r.transferees.now = h
+	r.checkpoints.mark()
 	if h.Full {
 		r.checkpoints.dropHead(now)
 	}

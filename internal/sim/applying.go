@@ -112,7 +112,6 @@ func (x *applying) apply() {
 			return
 		}
 	}
-	x.takes(work)
 	x.digest = x.machine.Stats().Digest
 	x.s.counts.add(countApplied, uint64(len(batch)))
 	x.s.trace.note(tagApply, x.number, uint64(x.applied), 0)
@@ -123,6 +122,7 @@ func (x *applying) apply() {
 	x.answering = true
 	done := x.driver.Applied(work, results)
 	x.answering = false
+	x.takes(work)
 	x.replica.Applied(x.now(), done)
 	if x.serve(); x.alive(run) {
 		x.startApply()

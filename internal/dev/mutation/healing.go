@@ -6,6 +6,7 @@ func healing() []Mutation {
 	all := append(repaired(), repairSteps()...)
 	all = append(append(all, convicted()...), disputed()...)
 	all = append(all, confirmed()...)
+	all = append(all, vouched()...)
 	return append(append(append(all, recovered()...), restarted()...), increments()...)
 }
 
@@ -250,14 +251,14 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if d.confirms(c) {",
-			New: "if d.confirms(c) || c.Index > 0 {",
+			Old: "if d.isRight(c) {",
+			New: "if d.isRight(c) || c.Index > 0 {",
 		},
 		{
 			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "c.Index >= q.at && c.Index != q.resumed && (!known",
-			New: "c.Index > q.at && c.Index != q.resumed && (!known",
+			Old: "c.Index >= q.at && c.Index != q.resumed &&",
+			New: "c.Index > q.at && c.Index != q.resumed &&",
 		},
 	}
 }
@@ -287,8 +288,8 @@ func restarted() []Mutation {
 		{
 			Name: "quarantine-ends-as-it-began", Breaks: "a start applies its log anew, comes to the same wrong state, and serves it",
 			File: "internal/replica/audit.go", Tests: replica,
-			Old: "right, known := findDigest(d.right, i)\n\tif known {",
-			New: "right, known := findDigest(d.right, i)\n\tif known && !d.standing.in[replaying] {",
+			Old: "if right, says, known := d.right(i); known {",
+			New: "if right, says, known := d.right(i); known && !d.standing.in[replaying] {",
 		},
 	}
 }
