@@ -57,7 +57,6 @@ type stream struct {
 	gone        protocol.Index
 	watchers    int
 	audience    audience
-	ended       atomic.Pointer[error] // why nothing more is told, if it is not
 }
 
 // changesNode is what one entry changed in one resource. What it tells goes when

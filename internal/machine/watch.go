@@ -80,7 +80,7 @@ type Watcher struct {
 
 	slot  int // in the group's list of those that wait; guarded by the hub's lock
 	first atomic.Pointer[changesNode]
-	wake  chan struct{} // first is set, or the hub is closed, or the stream has ended
+	wake  chan struct{} // first is set, or the hub is closed
 
 	once sync.Once
 	done chan struct{}
@@ -101,9 +101,6 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 		return protocol.Changes{Index: w.from}, nil
 	}
 	for {
-		if why := w.stream.ended.Load(); why != nil {
-			return protocol.Changes{}, *why
-		}
 		n, err := w.following(ctx)
 		switch {
 		case err != nil:
@@ -176,9 +173,6 @@ func (w *Watcher) enlist() error {
 	defer w.hub.mu.Unlock()
 	if w.hub.closed {
 		return protocol.ErrClosed
-	}
-	if why := w.stream.ended.Load(); why != nil {
-		return *why
 	}
 	select {
 	case <-w.done: // it has left its group

@@ -206,39 +206,6 @@ func TestWatcherEnds(t *testing.T) {
 	}
 }
 
-// Counterexample: nobody knows which state of a resource is right, new watches of it are refused, and one that
-// runs goes on to tell what its member has.
-func TestWatchesOfWhatIsInDisputeEnd(t *testing.T) {
-	l := newLocal(t, kvmap.Type)
-	put(t, l, "m", "k", "1")
-	waits, late := watch(t, l, "", 0), watch(t, l, "", 0)
-	next(t, waits)
-	next(t, late)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if _, err := waits.Next(t.Context()); !errors.Is(err, protocol.ErrDisputed) {
-			t.Errorf("one that waits got %v, want %v", err, protocol.ErrDisputed)
-		}
-	})
-	l.m.EndWatches(func(name string) error {
-		if name != "m" {
-			return nil
-		}
-		return protocol.ErrDisputed
-	})
-	wg.Wait()
-	put(t, l, "m", "k", "2")
-	if _, err := late.Next(t.Context()); !errors.Is(err, protocol.ErrDisputed) {
-		t.Errorf("one that is asked later got %v, want %v: what differs is not told", err, protocol.ErrDisputed)
-	}
-	again := watch(t, l, "", 0)
-	next(t, again)
-	i := put(t, l, "m", "k", "3")
-	if got, want := next(t, again), fmt.Sprintf("%d 1:k=3", i); got != want {
-		t.Errorf("one that begins when it is over is told %q, want %q", got, want)
-	}
-}
-
 // TestWatchersSeeWhatReadersSee: concurrent watchers rebuild the map from a
 // read and the changes after it.
 func TestWatchersSeeWhatReadersSee(t *testing.T) {

@@ -39,8 +39,7 @@ func QuarantineKept(r *Replica, now protocol.Instant, err error) {
 
 // endQuarantine forgets it, here and on disk.
 func (d *audit) endQuarantine() {
-	q := &d.standing.quarantine
-	*q = quarantine{falls: q.falls, fetched: max(q.fetched, d.log.applied)}
+	d.standing.quarantine = quarantine{falls: d.standing.quarantine.falls}
 	d.noteQuarantine()
 }
 
@@ -64,7 +63,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 	if noted.SinceUnknown() {
 		text = "the state of this member had diverged before its last start, and since when cannot be read any more"
 	} else {
-		d.polled = keepDigest(d.polled, digestAt{q.at, q.right})
+		d.right = keepDigest(d.right, digestAt{q.at, q.right})
 	}
 	if q.until == 0 {
 		q.until = d.log.commit

@@ -137,9 +137,6 @@ func (m *Member) publish(now protocol.Instant) {
 	} else {
 		kept := next // a copy on the heap, only where it is needed
 		m.published.Store(&published{at, &kept})
-		if next.Differs != nil && (last == nil || last.Differs != next.Differs) {
-			m.machine.EndWatches(next.Differs.Refuses)
-		}
 	}
 	if m.cfg.looks != nil {
 		m.cfg.looks(m)

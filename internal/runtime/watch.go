@@ -39,16 +39,14 @@ func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchSt
 	if p := m.suspended.Load(); p != nil {
 		return nil, *p
 	}
+	if p := m.published.Load(); p != nil {
+		if err := p.Differs.Refuses(w.Resource); err != nil {
+			return nil, err
+		}
+	}
 	inner, err := m.machine.WatchWithin(w, bytesMax)
 	if err != nil {
 		return nil, err
-	}
-	// Asked when it has begun: what differs from now on ends it.
-	if p := m.published.Load(); p != nil {
-		if err := p.Differs.Refuses(w.Resource); err != nil {
-			inner.Close()
-			return nil, err
-		}
 	}
 	out := &watcher{inner, time.NewTicker(watchProgressEvery)}
 	out.TellProgress(out.ticker.C)
