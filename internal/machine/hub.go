@@ -190,7 +190,7 @@ func (h *hub) list() {
 	defer h.mu.Unlock()
 	for _, n := range h.pending {
 		s := h.stream(n.resource)
-		other := s.last.kind != n.kind || s.last.resource == ""
+		other := s.last.kind != n.kind
 		s.last.next.Store(n)
 		s.last = n
 		h.ring = append(h.ring, n)
