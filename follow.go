@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/kvmap"
@@ -28,11 +29,14 @@ const (
 	// FollowListed ends a listing: what has been told since FollowReset is the state of the map
 	// at Index, all of it and nothing later. What follows are changes.
 	FollowListed FollowKind = 4
+	// FollowBookmark is no change: the copy is the state of the map at Index. It comes about
+	// once a second while nothing else does.
+	FollowBookmark FollowKind = 5
 )
 
 // String returns the kind's name.
 func (k FollowKind) String() string {
-	return protocol.EnumText(k, "kind", "", "reset", "put", "delete", "listed")
+	return protocol.EnumText(k, "kind", "", "reset", "put", "delete", "listed", "bookmark")
 }
 
 // FollowEvent is one step of a copy of a map that is kept.
@@ -46,12 +50,18 @@ type FollowEvent[K Key, V any] struct {
 	// Last says of a change after the listing that no other one of its index follows:
 	// the copy is the state of the map at Index.
 	Last bool
+	// Age of what comes after the listing, if AgeKnown, is an upper bound on how old the copy
+	// was when this came: no write acknowledged longer ago is missing.
+	Age      time.Duration
+	AgeKnown bool
 }
 
 // FollowOptions say what of a map is followed.
 type FollowOptions struct {
 	// Prefix is what the keys begin with; see WatchOptions. Default: all keys.
 	Prefix []byte
+	// Bookmarks has Follow yield events of the kind FollowBookmark, too.
+	Bookmarks bool
 }
 
 // Follow yields what is needed to keep a copy of a map: FollowReset, each key
@@ -70,7 +80,7 @@ type FollowOptions struct {
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
-		f := &follower[K, V]{m: m, prefix: prefix, opts: append([]Option{Session}, opts...), yield: yield}
+		f := &follower[K, V]{m: m, prefix: prefix, bookmarks: o.Bookmarks, opts: append([]Option{Session}, opts...), yield: yield}
 		if err == nil {
 			w := f.watch(0)
 			err = w.Validate()
@@ -108,7 +118,9 @@ type follower[K Key, V any] struct {
 	opts   []Option
 	yield  func(FollowEvent[K, V], error) bool
 	pages  []listed
-	moved  bool // a change has come since the listing
+	// bookmarks says that they are wanted.
+	bookmarks bool
+	moved     bool // a change has come since the listing
 }
 
 // listed is a piece of the key space, from the one before on, and where it was
@@ -206,11 +218,16 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 			}
 			f.moved = f.moved || listed
 			e, bad := f.step(c, changes.Index)
-			e.Last = listed && i == len(changes.Changes)-1
+			if e.Last = listed && i == len(changes.Changes)-1; listed {
+				e.Age, e.AgeKnown = time.Duration(changes.Age), changes.AgeKnown
+			}
 			err = f.tell(e, bad)
 		}
 		if err == nil && !listed && changes.Index == most {
 			err = complete()
+		}
+		if err == nil && listed && f.bookmarks && len(changes.Changes) == 0 {
+			err = f.tell(FollowEvent[K, V]{Kind: FollowBookmark, Index: uint64(max(changes.Index, most)), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}, nil)
 		}
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package starling
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -223,10 +224,10 @@ const (
 	// EventDelete is a key that was deleted.
 	EventDelete EventKind = 2
 	// EventBookmark is no change: everything up to Index that is watched has been told. The
-	// first one comes when the member has taken the watch, others about once a second
-	// while other things are written. Who keeps the Resume of the last event that it has seen
-	// goes on from there later, also when the changes of an hour before are gone, of which
-	// none was of these keys.
+	// first one comes when the member has taken the watch, others about once a second while
+	// nothing is told, also while no member can be reached: their Age says so. Who keeps the
+	// Resume of the last event that it has seen goes on from there later, also when the changes
+	// of an hour before are gone, of which none was of these keys.
 	EventBookmark EventKind = 3
 )
 
@@ -244,6 +245,10 @@ type MapEvent[K Key, V any] struct {
 	Index uint64
 	// Last says that no other event of this index follows.
 	Last bool
+	// Age, if AgeKnown, is an upper bound on how old all that has been told was when this came:
+	// no write acknowledged longer ago is missing.
+	Age      time.Duration
+	AgeKnown bool
 }
 
 // Resume is the WatchOptions.After of a watch that goes on behind this event: its index, or,
@@ -260,8 +265,10 @@ func (e *MapEvent[K, V]) Resume() uint64 {
 // the loop does. What cannot be read comes with a [DecodeError], and the changes
 // after it follow. Any other error is the last thing that it yields: the context's,
 // ErrTooLarge (this Node or Client has 4,096 watches already), ErrCompacted (the
-// changes after After are gone: read the map and watch on from the index of that
-// read) or ErrSlowWatcher (the loop did not keep up).
+// changes after After are gone, or what was told may be wrong: read the map and watch on
+// from the index of that read), ErrSlowWatcher (the loop did not keep up) or one of those
+// in docs/reads.md. While no member can be reached it goes on; bookmarks say how old what it
+// has told is.
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
 	return func(yield func(MapEvent[K, V], error) bool) {
 		stream, err := m.stream(ctx, o)
@@ -276,7 +283,8 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				yield(MapEvent[K, V]{}, err)
 				return
 			}
-			if len(changes.Changes) == 0 && o.Bookmarks && !yield(MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true}, nil) {
+			bookmark := MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
+			if len(changes.Changes) == 0 && o.Bookmarks && !yield(bookmark, nil) {
 				return
 			}
 			for i, c := range changes.Changes {
@@ -286,6 +294,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				}
 				e, err := m.eventOf(c, changes.Index)
 				e.Last = i == len(changes.Changes)-1
+				e.Age, e.AgeKnown = bookmark.Age, bookmark.AgeKnown
 				if !yield(e, err) {
 					return
 				}

@@ -275,6 +275,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
 			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\". " +
+			"With -o json \"resume\" is what to give to --after to go on behind a change. It says on standard error when what it tells may be more than 5 s behind. " +
 			"Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
 			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --list colors"),
 		Flags: clientFlags(keyTypeFlag(),
@@ -287,7 +288,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix}
+			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix, Bookmarks: true}
 			if c.Bool("list") && c.IsSet("after") {
 				return &usageError{c.Command.HelpName + ": --list begins with what is there, --after with an index: not both"}
 			}
@@ -300,22 +301,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 			if c.Bool("list") {
 				return p.follow(s, args[0], o.Prefix)
 			}
-			for e, err := range rawMap(s, args[0]).Watch(s.ctx, o) {
-				if s.ctx.Err() != nil {
-					return nil // interrupted: that is how a watch ends
-				}
-				if err != nil {
-					return err
-				}
-				step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-				if e.Kind == starling.EventDelete {
-					step.Kind = starling.FollowDelete
-				}
-				if err := p.printEvent(step, s); err != nil {
-					return err
-				}
-			}
-			return nil
+			return p.watch(s, args[0], o)
 		}),
 	}
 }
@@ -331,49 +317,6 @@ func (s *session) tellWait(after uint64, stderr io.Writer, limit time.Duration) 
 	if err == nil && after > status.Applied {
 		_, err = fmt.Fprintf(stderr, "starling map watch: waits for index %d: the member at --addr has applied %d\n", after, status.Applied)
 	}
-	return err
-}
-
-// mapFollow prints what a copy of the map needs.
-func (p mapCommands) follow(s *session, name string, prefix []byte) error {
-	for e, err := range rawMap(s, name).Follow(s.ctx, starling.FollowOptions{Prefix: prefix}) {
-		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
-		}
-		if err != nil {
-			return err
-		}
-		if err := p.printEvent(e, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eventJSON is a change, or a step of a listing without a key.
-type eventJSON struct {
-	Kind  string `json:"kind"`
-	Index uint64 `json:"index"`
-	keyJSON
-	valueJSON
-}
-
-func (p mapCommands) printEvent(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) error {
-	line := eventJSON{Kind: e.Kind.String(), Index: e.Index}
-	key, value, typ := "", "", ""
-	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
-		line.keyJSON, key = newKeyJSON(e.Key), keyText(e.Key, s.raw)
-		if kind := e.Key.Kind(); kind != starling.KindString {
-			typ = "\t" + kind.String()
-		}
-	}
-	if e.Kind == starling.FollowPut {
-		line.valueJSON, value = newValueJSON(e.Value), valueText(e.Value, s.raw)
-	}
-	if s.json {
-		return p.printJSON(line)
-	}
-	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s%s\n", e.Index, e.Kind, key, value, typ)
 	return err
 }
 

@@ -114,7 +114,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 		if !r.isNil() {
 			q.Founding = readFounding(&r)
 		}
-	case RequestCancel, RequestStatus, RequestAutopilot:
+	case RequestCancel, RequestStatus, RequestAutopilot, RequestAge:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")
 		}

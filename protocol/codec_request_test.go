@@ -35,6 +35,7 @@ func sampleRequests() []*Request {
 		{ID: 10, Kind: RequestDigest, At: 1 << 40},
 		{ID: 11, Kind: RequestLeader, Term: 1 << 33, Wait: time.Second},
 		{ID: 300, Kind: RequestCredit, Taken: 1 << 50},
+		{ID: 301, Kind: RequestAge},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Session, Seen: 1 << 40}},
 	}

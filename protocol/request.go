@@ -161,6 +161,9 @@ const (
 	// RequestCredit says how much of the answers to the watch with the same id was taken. It
 	// is not answered.
 	RequestCredit RequestKind = 11
+	// RequestAge asks how old a member's state is: the Result has an index that it has applied
+	// and, if it is known, what bounds the age of that now. It is answered at once.
+	RequestAge RequestKind = 12
 )
 
 // Request is one frame from a client to a member. Exactly the field of its

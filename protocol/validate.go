@@ -78,7 +78,7 @@ func (q *Request) Validate() error {
 		if q.MembershipChange != nil {
 			return q.MembershipChange.Validate()
 		}
-	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot, RequestDigest, RequestLeader, RequestCredit:
+	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot, RequestDigest, RequestLeader, RequestCredit, RequestAge:
 		return nil
 	default:
 		return unsupported(q.Kind)

@@ -95,7 +95,7 @@ func invalidRequests() map[string]struct {
 		"seats, many":                 {seats(MembershipChange{Remove: make([]MemberID, 2*ActivesMax+1)}), ErrInvalid, "not 129"},
 		"seats, autopilot":            {seats(MembershipChange{Autopilot: &Autopilot{Floor: -1}}), ErrInvalid, "floor"},
 		"seats, nothing":              {Request{Kind: RequestMembershipChange}, ErrInvalid, "does not say"},
-		"unknown kind":                {Request{Kind: RequestCredit + 1}, ErrUnsupported, "requests of kind 12 are not known here"},
+		"unknown kind":                {Request{Kind: RequestAge + 1}, ErrUnsupported, "requests of kind 13 are not known here"},
 		"no kind":                     {Request{}, ErrUnsupported, "requests of kind 0"},
 	}
 }

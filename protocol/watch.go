@@ -36,6 +36,11 @@ type Changes struct {
 	// fit a frame comes in parts, which whoever receives them puts together. Nobody who
 	// reads a watch ever sees it.
 	More bool
+	// Age, if AgeKnown, bounds in nanoseconds how old all that has been told is: what was
+	// acknowledged longer ago than that and is watched has been told. Whoever hands out changes
+	// reckons it then; it is not sent.
+	AgeKnown bool
+	Age      int64
 }
 
 // Size is what the changes count as, in bytes, between a client and a member.

@@ -18,6 +18,8 @@ type link struct {
 	done  chan struct{}
 	conn  Conn
 	err   error
+
+	watched watched
 }
 
 // made reports whether it is known what came of a link.
@@ -34,16 +36,25 @@ func (l *link) made() bool {
 // Until it returns nothing has been sent: its errors have the codes of
 // protocol.ErrUnavailable or of a refusal.
 func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
+	l, err := r.linked(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return l.conn, nil
+}
+
+// linked is connect for who needs the link.
+func (r *Remote) linked(ctx context.Context, address string) (*link, error) {
 	l, err := r.link(address)
 	if err != nil {
 		return nil, err
 	}
 	if l.made() {
-		return l.conn, l.err
+		return l, l.err
 	}
 	select {
 	case <-l.done:
-		return l.conn, l.err
+		return l, l.err
 	case <-ctx.Done():
 		return nil, unmade(address, ctx.Err())
 	}

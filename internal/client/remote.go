@@ -54,6 +54,9 @@ type RemoteConfig struct {
 	BackOff time.Duration
 	// Follow is the time between questions who the members are. Default 10 s.
 	Follow time.Duration
+	// WatchAge is how old the state of a member may become at which there are watches, before a
+	// younger one is looked for. Default 5 s.
+	WatchAge time.Duration
 	// Turn chooses among members that suit a read alike; see attempt.NewEndpoints. Default: at
 	// random.
 	Turn uint64
@@ -65,6 +68,7 @@ const (
 	PingTimeoutDefault = wire.PingTimeoutDefault
 	BackOffDefault     = time.Second
 	FollowDefault      = 10 * time.Second
+	WatchAgeDefault    = 5 * time.Second
 )
 
 func (cfg *RemoteConfig) setDefaults() error {
@@ -80,7 +84,7 @@ func (cfg *RemoteConfig) setDefaults() error {
 		preset time.Duration
 	}{
 		{&cfg.DialTimeout, DialTimeoutDefault}, {&cfg.PingTimeout, PingTimeoutDefault},
-		{&cfg.BackOff, BackOffDefault}, {&cfg.Follow, FollowDefault},
+		{&cfg.BackOff, BackOffDefault}, {&cfg.Follow, FollowDefault}, {&cfg.WatchAge, WatchAgeDefault},
 	} {
 		if *field.value == 0 {
 			*field.value = field.preset
@@ -118,6 +122,7 @@ type Remote struct {
 
 	mu      sync.Mutex
 	links   map[string]*link
+	young   young
 	madeOne chan struct{} // closed, and another one, when something has come of a link
 	closed  bool
 }
@@ -273,33 +278,6 @@ func (r *Remote) attempt(ctx context.Context, conn Conn, address string, q *prot
 // have seen.
 func passed(from, to time.Time) time.Duration {
 	return max(0, to.Sub(from), to.Round(0).Sub(from.Round(0)))
-}
-
-// Watch opens a stream at the first member that can be reached.
-func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
-	var failed attempt.Failures
-	for _, address := range r.endpoints.Order(time.Now(), attempt.RouteNear) {
-		if ctx.Err() != nil {
-			break
-		}
-		conn, err := r.connect(ctx, address)
-		if err == nil {
-			var stream resources.WatchStream
-			if stream, err = conn.Watch(ctx, w); err == nil {
-				r.endpoints.Prefer(address, attempt.RouteNear)
-				return stream, nil
-			}
-		}
-		if r.isClosed() {
-			return nil, protocol.ErrClosed
-		}
-		if attempt.Permanent(err) && !attempt.RefusesClient(err) {
-			return nil, err
-		}
-		r.endpoints.BackOff(address, time.Now().Add(r.cfg.BackOff))
-		failed.Add(address, err)
-	}
-	return nil, failed.Err(ctx.Err())
 }
 
 // Close closes all connections. What is in flight ends with an error.

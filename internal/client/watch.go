@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
@@ -37,12 +38,14 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
 			"there are %d watches here, the limit: close some, share one, or dial another client", protocol.WatchesPerCallerMax))
 	}
-	s := &stream{client: c, watch: w, closed: make(chan struct{})}
+	s := &stream{client: c, watch: w}
+	s.life, s.end = context.WithCancel(context.Background())
 	if w.From == 0 {
 		s.known = c.seen.index()
 	}
-	inner, err := s.open(ctx)
+	inner, err := s.open(ctx, s.watch, attempt.Permanent)
 	if err != nil {
+		s.end()
 		c.watches.Add(-1)
 		return nil, err
 	}
@@ -56,26 +59,37 @@ type stream struct {
 	client *Client
 	watch  protocol.Watch // From moves on with what has been seen
 	known  protocol.Index // nothing up to here is told
-	pause  *attempt.Pause // nil after a success
-	closed chan struct{}
+	told   told
+	// opening hears what has come of the attempt to go on elsewhere; nil: none is under way.
+	opening chan error
+	lost    error          // why there is one
+	pause   *attempt.Pause // nil after a success
+
+	life context.Context // ends with Close
+	end  context.CancelFunc
 
 	mu    sync.Mutex
 	inner resources.WatchStream // nil while there is none
 	ended bool
 }
 
-// Next waits for the changes of one entry.
+// Next waits for the changes of one entry. About once a second at least it returns, with changes or
+// without, however long no member can be reached.
 func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 	for {
 		inner, err := s.current(ctx)
 		if err != nil {
 			return protocol.Changes{}, err
 		}
+		if inner == nil {
+			return s.told.reach(protocol.Changes{Index: s.watch.From}, time.Now()), nil
+		}
+		s.told.sample(inner, time.Now())
 		changes, err := inner.Next(ctx)
 		if err == nil {
 			s.pause = nil
 			if changes, ok := s.next(changes); ok {
-				return changes, nil
+				return s.told.reach(changes, time.Now()), nil
 			}
 			continue
 		}
@@ -89,12 +103,7 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 			return protocol.Changes{}, err
 		}
 		s.forget(inner)
-		if s.pause == nil {
-			s.pause = s.client.pause()
-		}
-		if s.client.wait(ctx, s.pause.Next(nil)) != nil {
-			return protocol.Changes{}, attempt.GaveUp(ctx.Err(), err)
-		}
+		s.lost = err
 	}
 }
 
@@ -122,7 +131,7 @@ func (s *stream) Close() {
 	}
 	s.ended = true
 	s.client.watches.Add(-1)
-	close(s.closed)
+	s.end()
 	if s.inner != nil {
 		s.inner.Close()
 	}
@@ -135,44 +144,75 @@ func lost(err error) bool {
 	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
 }
 
-// current returns the stream at some member, opening one if there is none.
+// current returns the stream at some member. Without one it has one opened where the last one ended,
+// and returns nil when that takes long.
 func (s *stream) current(ctx context.Context) (resources.WatchStream, error) {
-	s.mu.Lock()
-	inner, ended := s.inner, s.ended
-	s.mu.Unlock()
-	switch {
-	case ended:
-		return nil, protocol.ErrClosed
-	case inner != nil:
-		return inner, nil
+	idle := time.NewTimer(watchIdle)
+	defer idle.Stop()
+	for {
+		s.mu.Lock()
+		inner, ended := s.inner, s.ended
+		s.mu.Unlock()
+		switch {
+		case ended:
+			return nil, protocol.ErrClosed
+		case inner != nil:
+			return inner, nil
+		case s.opening == nil:
+			s.reopen()
+		}
+		select {
+		case err := <-s.opening:
+			s.opening = nil
+			if err != nil {
+				return nil, err
+			}
+		case <-idle.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, attempt.GaveUp(ctx.Err(), s.lost)
+		}
 	}
-	inner, err := s.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		inner.Close()
-		return nil, protocol.ErrClosed
-	}
-	s.inner = inner
-	return inner, nil
 }
 
-// open makes attempts to open a stream where the last one ended.
-func (s *stream) open(ctx context.Context) (resources.WatchStream, error) {
+// reopen has the stream opened after a pause.
+func (s *stream) reopen() {
+	if s.pause == nil {
+		s.pause = s.client.pause()
+	}
+	pause, w, opening := s.pause.Next(nil), s.watch, make(chan error, 1)
+	s.opening = opening
+	go func() {
+		if err := s.client.wait(s.life, pause); err != nil {
+			opening <- protocol.ErrClosed
+			return
+		}
+		inner, err := s.open(s.life, w, func(err error) bool { return !lost(err) })
+		if err == nil {
+			s.mu.Lock()
+			if s.ended {
+				inner.Close()
+			} else {
+				s.inner = inner
+			}
+			s.mu.Unlock()
+		}
+		opening <- err
+	}()
+}
+
+// open makes attempts to open a stream, until one fails in a way that ends them.
+func (s *stream) open(ctx context.Context, w protocol.Watch, ends func(error) bool) (resources.WatchStream, error) {
 	pause := s.client.pause()
 	for {
 		if s.client.isClosed() || s.isClosed() {
 			return nil, protocol.ErrClosed
 		}
-		w := s.watch
 		inner, err := s.client.transport.Watch(ctx, &w)
 		if err == nil {
 			return inner, nil
 		}
-		if attempt.Permanent(err) {
+		if ends(err) {
 			return nil, err
 		}
 		if ctx.Err() != nil || s.client.wait(ctx, pause.Next(nil)) != nil {
@@ -183,16 +223,10 @@ func (s *stream) open(ctx context.Context) (resources.WatchStream, error) {
 
 func (s *stream) forget(inner resources.WatchStream) {
 	inner.Close()
+	s.told.waits = stated{} // it was about that member's state
 	s.mu.Lock()
 	s.inner = nil
 	s.mu.Unlock()
 }
 
-func (s *stream) isClosed() bool {
-	select {
-	case <-s.closed:
-		return true
-	default:
-		return false
-	}
-}
+func (s *stream) isClosed() bool { return s.life.Err() != nil }

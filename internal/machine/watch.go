@@ -77,6 +77,7 @@ type Watcher struct {
 	rested    bool // it has come to the end of its list once
 	tells     bool // how far it is
 	tick      <-chan time.Time
+	withheld  func() error
 
 	slot  int // in the group's list of those that wait; guarded by the hub's lock
 	first atomic.Pointer[changesNode]
@@ -88,10 +89,14 @@ type Watcher struct {
 
 var _ resources.WatchStream = (*Watcher)(nil)
 
-// TellProgress has Next say up to where everything was told, if that is further than it has
-// said before: when the watcher has come to the end of the changes for the first time, and at
-// each tick at which nothing is to be told; with nil at none. It is called before the first Next.
+// TellProgress has Next say up to where everything was told: when the watcher has come to the
+// end of the changes for the first time, and at each tick at which nothing is to be told, also
+// where that is no further than before; with nil at none. It is called before the first Next.
 func (w *Watcher) TellProgress(tick <-chan time.Time) { w.tells, w.tick = true, tick }
+
+// EndWith has an error of why end the watch. It is asked at each tick, and before anything is told.
+// EndWith is called before the first Next.
+func (w *Watcher) EndWith(why func() error) { w.withheld = why }
 
 // Next waits for the next changes; see [resources.WatchStream]. ErrWrongType: the resource
 // was deleted, and is of another type now.
@@ -102,6 +107,9 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 	}
 	for {
 		n, err := w.following(ctx)
+		if err == nil && w.withheld != nil {
+			err = w.withheld()
+		}
 		switch {
 		case err != nil:
 			return protocol.Changes{}, err
@@ -129,8 +137,7 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 	}
 }
 
-// following waits for the node that comes next. Nil: there is none so far, and everything
-// up to a higher index than before was told.
+// following waits for the node that comes next. Nil: there is none so far.
 func (w *Watcher) following(ctx context.Context) (*changesNode, error) {
 	for w.ahead == nil {
 		if w.at != nil {
@@ -154,9 +161,8 @@ func (w *Watcher) following(ctx context.Context) (*changesNode, error) {
 		case <-w.wake:
 			w.ahead = w.first.Swap(nil)
 		case <-w.tick:
-			if w.progress() {
-				return nil, nil
-			}
+			w.progress()
+			return nil, nil
 		case <-w.done:
 			return nil, protocol.ErrClosed
 		case <-ctx.Done():

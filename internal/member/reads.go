@@ -30,13 +30,18 @@ type Sight struct {
 
 // Withheld is why a query must not be answered, or nil.
 func (s *Sight) Withheld(q *protocol.Query) error {
+	if q.Type == protocol.CatalogueType {
+		return s.WithheldOf("")
+	}
+	return s.WithheldOf(q.Resource)
+}
+
+// WithheldOf is why nothing of a resource must be told, or nil.
+func (s *Sight) WithheldOf(resource string) error {
 	if s.Suspended != nil {
 		return s.Suspended
 	}
-	if q.Type == protocol.CatalogueType {
-		return s.Differs.Refuses("")
-	}
-	return s.Differs.Refuses(q.Resource)
+	return s.Differs.Refuses(resource)
 }
 
 // Reads answers queries at the levels below linearizable from what a member has: any
@@ -97,6 +102,18 @@ func (r *Reads) age(i protocol.Index, before, after *Sight) (time.Duration, bool
 		f = &before.Fresh
 	}
 	return f.Of(i, r.Longest())
+}
+
+// Age says how old the state is, at an index that it has applied.
+func (r *Reads) Age() protocol.Result {
+	now := r.Sight()
+	if now.Suspended != nil {
+		return protocol.Failed(now.Suspended)
+	}
+	result := protocol.Result{Index: now.Fresh.Index}
+	age, known := now.Fresh.Of(result.Index, r.Longest())
+	result.Age, result.AgeKnown = int64(age), known
+	return result
 }
 
 // After answers from a state that has everything that was acknowledged before began.

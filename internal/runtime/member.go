@@ -217,7 +217,7 @@ func (m *Member) endAll(graceful bool) {
 // suspendServing stops serving: this member's log is of another history than the actives'.
 // What it holds is kept, for it may be all that is left of what was acknowledged.
 func (m *Member) suspendServing(d *gossip.Divergence) {
-	err := error(protocol.ErrNotServing.With(d.String()))
+	err := error(&protocol.Error{Code: protocol.ErrNotServing.Code, Text: d.String(), Cause: errDoubted})
 	m.suspended.Store(&err)
 	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", m.nameOf(d.By))
 }

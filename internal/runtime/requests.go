@@ -81,6 +81,8 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})
 		}, reply)
+	case protocol.RequestAge:
+		reply(m.state.Age())
 	case protocol.RequestJoin:
 		m.joinInfo(func(info *protocol.JoinInfo) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Join: info})

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"errors"
+
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -9,6 +11,9 @@ import (
 
 // reserveText is why a reserve answers nothing.
 const reserveText = "this member is a reserve and holds nothing until it is needed: ask another member"
+
+// errDoubted is the cause of who does not serve because what was told already may be wrong.
+var errDoubted = errors.New("what was told may be wrong")
 
 // quarantineOn returns what puts one on a member's disk, or nil if it has none.
 func quarantineOn(m *Member) func(storage.Quarantine) error {
@@ -25,16 +30,16 @@ func quarantineOn(m *Member) func(storage.Quarantine) error {
 // replaced before all readers can know. Only the loop calls it,
 // and the start before that runs.
 func (m *Member) gateServing(s *replica.Situation) {
-	why := s.Quarantine
+	why, cause := s.Quarantine, errDoubted
 	switch {
 	case s.Role == protocol.RoleReserve:
-		why = reserveText
+		why, cause = reserveText, nil
 	case s.Beyond != "":
-		why = "this member cannot apply what is committed: " + s.Beyond
+		why, cause = "this member cannot apply what is committed: "+s.Beyond, nil
 	}
 	switch {
 	case why != "" && m.withheld == nil:
-		err := error(protocol.ErrNotServing.With(why))
+		err := error(&protocol.Error{Code: protocol.ErrNotServing.Code, Text: why, Cause: cause})
 		if m.suspended.CompareAndSwap(nil, &err) { // whatever else stands in the way stays
 			m.withheld = &err
 		}

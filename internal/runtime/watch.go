@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/starlinghq/starling/internal/machine"
@@ -18,6 +19,7 @@ const watchProgressEvery = time.Second
 type watcher struct {
 	*machine.Watcher
 	ticker *time.Ticker
+	of     *Member
 }
 
 // Close ends the watch. Closing it twice is harmless.
@@ -26,31 +28,45 @@ func (w *watcher) Close() {
 	w.Watcher.Close()
 }
 
+// StateAge says how old the member's state is. It makes a watch of this process a source of ages.
+func (w *watcher) StateAge() protocol.Result { return w.of.state.Age() }
+
 // Watch follows the changes of a resource from this member's state.
 func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
 	return m.watchWithin(w, 0)
 }
 
 // watchWithin is Watch for one who can be told at most so many bytes at once.
-func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchStream, error) {
+func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (*watcher, error) {
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
-	if p := m.suspended.Load(); p != nil {
-		return nil, *p
+	withheld := func() error {
+		now := m.sight()
+		return now.WithheldOf(w.Resource)
 	}
-	if p := m.published.Load(); p != nil {
-		if err := p.Differs.Refuses(w.Resource); err != nil {
-			return nil, err
-		}
+	if err := withheld(); err != nil {
+		return nil, err
 	}
 	inner, err := m.machine.WatchWithin(w, bytesMax)
 	if err != nil {
 		return nil, err
 	}
-	out := &watcher{inner, time.NewTicker(watchProgressEvery)}
+	out := &watcher{inner, time.NewTicker(watchProgressEvery), m}
 	out.TellProgress(out.ticker.C)
+	out.EndWith(func() error { return endOfWatch(withheld()) })
 	return out, nil
+}
+
+// endOfWatch is what ends a watch that runs when its resource must not be read any more, or nil.
+//
+// [S] Where what it was told may be wrong, it does not go on at another member from where it is: the true
+// changes up to there would never be told.
+func endOfWatch(withheld error) error {
+	if errors.Is(withheld, errDoubted) || errors.Is(withheld, protocol.ErrDisputed) {
+		return protocol.ErrCompacted.With("what was told may be wrong: read the state, and watch on from the index of that read: " + withheld.Error())
+	}
+	return withheld
 }
 
 // watch feeds a remote watcher until either side has enough. One entry can
@@ -64,12 +80,16 @@ func (h handler) watch(w *protocol.Watch, to *wire.Responder) {
 		return
 	}
 	defer stream.Close()
-	for {
+	for told, begun := protocol.Index(0), false; ; begun = true {
 		changes, err := stream.Next(to.Context())
 		if err != nil {
 			_ = to.Fail(err)
 			return
 		}
+		if begun && len(changes.Changes) == 0 && changes.Index <= told {
+			continue // the client knows
+		}
+		told = changes.Index
 		if to.Tell(&changes) != nil {
 			return
 		}

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -19,6 +21,8 @@ type WatchStream struct {
 	bytes       int              // that they take
 	tooMuch     error            // an entry that was too large for this side; Next's
 	taken, said uint64           // bytes of answers: taken, and those that the member knows of; Next's
+	told        protocol.Index   // the last index that was said; Next's
+	timer       *time.Timer      // rings when nothing has come for watchIdle; Next's, nil so far
 
 	mu     sync.Mutex
 	queue  []protocol.Changes // not taken so far
@@ -34,15 +38,21 @@ func newWatchStream(c *ClientConn) *WatchStream {
 	return &WatchStream{conn: c, entryMax: protocol.WatchEntryBytesMax, news: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
-// Next returns the next changes, in order, all of one entry at once. What arrived
-// before the end of the watch is returned before its error. After an error other than
+// Next returns the next changes, in order, all of one entry at once. When nothing has come for a
+// second it returns none, and the index that was said last. What arrived before the end of the watch is returned before its error. After an error other than
 // that of ctx the watch has ended. ErrCompacted: an entry changed more than
 // protocol.WatchEntryBytesMax.
 func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 	for s.tooMuch == nil {
 		c, err := s.next(ctx)
-		if err != nil {
+		switch {
+		case errors.Is(err, errIdle):
+			return protocol.Changes{Index: s.told}, nil
+		case err != nil:
 			return protocol.Changes{}, err
+		}
+		if !c.More {
+			s.told = c.Index
 		}
 		if s.parts.Index == 0 && !c.More {
 			return c, nil
@@ -65,6 +75,12 @@ func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 	return protocol.Changes{}, s.tooMuch
 }
 
+// watchIdle is how long a watch says nothing, at most, once it has begun.
+const watchIdle = time.Second
+
+// errIdle says that nothing has come.
+var errIdle = errors.New("nothing has come")
+
 // next returns the next answer, which may be a part.
 func (s *WatchStream) next(ctx context.Context) (protocol.Changes, error) {
 	for {
@@ -72,6 +88,8 @@ func (s *WatchStream) next(ctx context.Context) (protocol.Changes, error) {
 			return c, nil
 		}
 		select {
+		case <-s.idle():
+			return protocol.Changes{}, errIdle
 		case <-s.news:
 		case <-s.ended:
 			if c, ok := s.take(); ok {
@@ -82,6 +100,19 @@ func (s *WatchStream) next(ctx context.Context) (protocol.Changes, error) {
 			return protocol.Changes{}, ctx.Err()
 		}
 	}
+}
+
+// idle returns what rings when a watch that has begun has said nothing for too long.
+func (s *WatchStream) idle() <-chan time.Time {
+	switch {
+	case s.told == 0:
+		return nil
+	case s.timer == nil:
+		s.timer = time.NewTimer(watchIdle)
+	default:
+		s.timer.Reset(watchIdle)
+	}
+	return s.timer.C
 }
 
 // take takes the oldest answer, if there is one, and tells the member so, for every quarter of

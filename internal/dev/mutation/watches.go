@@ -59,3 +59,39 @@ func watches() []Mutation {
 		},
 	}
 }
+
+// watchAges are bugs in how old a watch is said to be, and in where it goes on.
+func watchAges() []Mutation {
+	return []Mutation{
+		{
+			Name: "age-from-the-answer", Breaks: "an age counts from when its answer was read, however long that lay in a socket",
+			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			Old: "l.watched.said = aged{asked, response.Result}",
+			New: "_ = asked\n\t\tl.watched.said = aged{time.Now(), response.Result}",
+		},
+		{
+			Name: "age-of-an-index-to-come", Breaks: "a watch is as young as its member's state, which it has not been told so far",
+			File: "internal/client/told.go", Tests: []string{"./internal/client"},
+			Old: "if t.waits.AgeKnown && t.waits.Index <= c.Index {",
+			New: "if t.waits.AgeKnown {",
+		},
+		{
+			Name: "doubted-watch-goes-on", Breaks: "a watch that was told what is wrong goes on elsewhere behind changes that it was never told",
+			File: "internal/runtime/watch.go", Tests: []string{"./internal/runtime"},
+			Old: "if errors.Is(withheld, errDoubted) || errors.Is(withheld, protocol.ErrDisputed) {",
+			New: "if errors.Is(withheld, protocol.ErrDisputed) {",
+		},
+		{
+			Name: "withheld-and-watched", Breaks: "a member that serves nobody tells the watches that run",
+			File: "internal/runtime/watch.go", Tests: []string{"./internal/runtime"},
+			Old: "out.EndWith(func() error { return endOfWatch(withheld()) })",
+			New: "out.EndWith(func() error { return nil })",
+		},
+		{
+			Name: "moves-to-the-older", Breaks: "a watch leaves an old member for one that is as old",
+			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			Old: "!found.AgeKnown || time.Duration(found.Age) >= age/2 {",
+			New: "!found.AgeKnown {",
+		},
+	}
+}

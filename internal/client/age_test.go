@@ -1,0 +1,220 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// source is a member at which there are watches, whose state is as old as the test says.
+type source struct {
+	mu      sync.Mutex
+	index   protocol.Index
+	fresh   time.Time     // when its state was the newest; zero: it does not know
+	lies    time.Duration // its answers about its age, on the way
+	refuses error         // every watch
+	watches int           // that were asked for
+	asked   int           // for its age
+}
+
+func (s *source) serve(q *protocol.Request, to *wire.Responder) {
+	s.mu.Lock()
+	index, fresh, lies, refuses := s.index, s.fresh, s.lies, s.refuses
+	switch q.Kind {
+	case protocol.RequestWatch:
+		s.watches++
+	case protocol.RequestAge:
+		s.asked++
+	}
+	s.mu.Unlock()
+	switch q.Kind {
+	case protocol.RequestWatch:
+		if refuses != nil {
+			_ = to.Fail(refuses)
+			return
+		}
+		_ = to.Tell(&protocol.Changes{Index: max(q.Watch.From, index)})
+		<-to.Context().Done()
+		_ = to.Fail(protocol.ErrClosed)
+	case protocol.RequestAge:
+		age := time.Since(fresh)
+		select {
+		case <-time.After(lies):
+		case <-to.Context().Done():
+		}
+		_ = to.Respond(&protocol.Response{Result: protocol.Result{Index: index, AgeKnown: !fresh.IsZero(), Age: int64(age)}})
+	default:
+		_ = to.Respond(&protocol.Response{Result: protocol.Result{Index: index}})
+	}
+}
+
+func (s *source) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *source) counts() (watches, asked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watches, s.asked
+}
+
+// watchedAt opens a watch at some sources, the first of which is preferred.
+func watchedAt(t *testing.T, sources ...*source) resources.WatchStream {
+	t.Helper()
+	var all []*desk
+	var addresses []string
+	for i, s := range sources {
+		address := string(rune('a'+i)) + ":1"
+		all, addresses = append(all, &desk{address: address, serve: s.serve}), append(addresses, address)
+	}
+	r := newRemote(t, RemoteConfig{Addresses: addresses, Dial: newDesks(t, all...).dial, Follow: 24 * time.Hour, Turn: 2})
+	r.endpoints.Prefer(addresses[0], 0)
+	c := newClient(t, r, Config{SessionTimeout: time.Hour})
+	w, err := c.Watch(t.Context(), watching(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+// hear reads a watch for a while, and returns what it has said last.
+func hear(t *testing.T, w resources.WatchStream, lasts time.Duration) (last protocol.Changes, times int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	defer cancel()
+	for {
+		c, err := w.Next(ctx)
+		if ctx.Err() != nil {
+			return last, times
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, times = c, times+1
+	}
+}
+
+// A watch on which nothing is written says once a second how old everything is that it has told.
+func TestAWatchThatRestsSaysHowOldItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{index: 8, fresh: time.Now().Add(-100 * time.Millisecond)}
+		w := watchedAt(t, s)
+		last, times := hear(t, w, 10500*time.Millisecond)
+		if times < 10 || times > 13 {
+			t.Errorf("it said something %d times in 10.5 s, want once a second", times)
+		}
+		// Ten seconds and less than one before the end, of a state that stands still.
+		if age := time.Duration(last.Age); !last.AgeKnown || age < 9100*time.Millisecond || age > 11*time.Second {
+			t.Errorf("it says that it is %v old (known: %t), want about 10 s: the state stood still", age, last.AgeKnown)
+		}
+	})
+}
+
+// [S] An answer that was on its way for a long time makes a watch no younger than when it was asked for.
+func TestAWordThatLayOnTheWayMakesNoWatchYounger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{index: 8, fresh: time.Now(), lies: 30 * time.Second}
+		began := time.Now()
+		w := watchedAt(t, s)
+		for {
+			c, _ := hear(t, w, 3*time.Second)
+			if !c.AgeKnown {
+				continue
+			}
+			if age, least := time.Duration(c.Age), 30*time.Second; age < least {
+				t.Errorf("after %v the watch says that it is %v old, but the member spoke %v ago", time.Since(began), age, least)
+			}
+			return
+		}
+	})
+}
+
+// [S] A member's word on its state says nothing of a watch that has not come to the index of that word.
+func TestAWatchIsNoYoungerThanWhatItHasTold(t *testing.T) {
+	var told told
+	now := time.Now()
+	word := func(i protocol.Index, age time.Duration) {
+		told.waits = stated{protocol.Result{Index: i, AgeKnown: true, Age: int64(age)}, now}
+	}
+	word(10, time.Second)
+	if c := told.reach(protocol.Changes{Index: 9}, now); c.AgeKnown {
+		t.Errorf("at 9 it says that it is %v old, by a word about 10", time.Duration(c.Age))
+	}
+	now = now.Add(time.Minute)
+	if c := told.reach(protocol.Changes{Index: 10}, now); !c.AgeKnown || time.Duration(c.Age) != time.Minute+time.Second {
+		t.Errorf("at 10 it says %v (known: %t), want 1m1s", time.Duration(c.Age), c.AgeKnown)
+	}
+	word(10, time.Hour) // of an older member: the first word is as true as before
+	if c := told.reach(protocol.Changes{Index: 10}, now); time.Duration(c.Age) != time.Minute+time.Second {
+		t.Errorf("then it says %v, want 1m1s", time.Duration(c.Age))
+	}
+}
+
+// A watch at a member that is cut off from the others goes on at one that is not; where all are as old it
+// stays, and does not ask them all the time.
+func TestAWatchLeavesAMemberThatIsOldForAYoungerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, other := &source{index: 8, fresh: time.Now()}, &source{index: 8, fresh: time.Now()}
+		w := watchedAt(t, old, other)
+		if last, _ := hear(t, w, time.Hour); time.Duration(last.Age) < time.Hour-time.Minute {
+			t.Errorf("after an hour it says that it is %v old", time.Duration(last.Age))
+		}
+		watches, asked := other.counts()
+		if watches != 0 || asked == 0 || asked > 150 {
+			t.Errorf("in an hour the other member, as old, was asked for %d watches and %d times how old it is, want none, and about every half a minute", watches, asked)
+		}
+		other.set(func() { other.index, other.fresh = 9, time.Now() })
+		last, _ := hear(t, w, time.Minute)
+		if watches, _ := other.counts(); watches != 1 || last.Index != 9 || time.Duration(last.Age) > 2*time.Minute {
+			t.Errorf("when the other one is younger: %d watches there, at index %d, %v old", watches, last.Index, time.Duration(last.Age))
+		}
+		if watches, _ := old.counts(); watches != 1 {
+			t.Errorf("the old one was asked for %d watches, want the first alone", watches)
+		}
+	})
+}
+
+// Who serves nobody is not asked again for each watch, and none is opened there.
+func TestWatchesAreOpenedWhereTheyAreServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reserve, other := &source{index: 8, fresh: time.Now(), refuses: protocol.ErrNotServing}, &source{index: 8, fresh: time.Now()}
+		w := watchedAt(t, reserve, other)
+		for range 11 {
+			if _, err := w.(*stream).client.Watch(t.Context(), watching(0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused, _ := reserve.counts()
+		if served, _ := other.counts(); served != 12 || refused > 1 {
+			t.Errorf("12 watches: %d were asked for at the member that serves nobody, %d at the other one", refused, served)
+		}
+	})
+}
+
+// A watch for which there is nobody says so once a second, by its age, and goes on when there is.
+func TestAWatchThatNobodyServesSaysItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{index: 8, fresh: time.Now()}
+		w := watchedAt(t, s)
+		hear(t, w, 3*time.Second)
+		s.set(func() { s.refuses = protocol.ErrNotServing })
+		w.(*stream).inner.(*remoteStream).of.end(protocol.ErrUnavailable)
+		last, times := hear(t, w, time.Minute)
+		if times < 58 || times > 62 || !last.AgeKnown || time.Duration(last.Age) < time.Minute {
+			t.Errorf("in a minute without a member it said something %d times, last that it is %v old", times, time.Duration(last.Age))
+		}
+		s.set(func() { s.refuses, s.index, s.fresh = nil, 9, time.Now() })
+		if last, _ := hear(t, w, 5*time.Second); last.Index != 9 || time.Duration(last.Age) > 6*time.Second {
+			t.Errorf("then it is at %d, %v old, want 9", last.Index, time.Duration(last.Age))
+		}
+	})
+}
