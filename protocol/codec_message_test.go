@@ -386,3 +386,17 @@ func TestMarkThereAndBack(t *testing.T) {
 		t.Errorf("trailing byte: got %v, want %v", err, ErrMalformed)
 	}
 }
+
+func TestConfirmationThereAndBack(t *testing.T) {
+	for _, want := range []Confirmation{{Index: 1 << 40, Digest: [16]byte{1, 15: 2}}, {Index: 1}} {
+		b := EncodeConfirmation(want)
+		if got, err := DecodeConfirmation(b); err != nil || got != want {
+			t.Errorf("got %v, %v, want %v", got, err, want)
+		}
+		for n := range b {
+			if _, err := DecodeConfirmation(b[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("cut to %d: got %v, want %v", n, err, ErrMalformed)
+			}
+		}
+	}
+}

@@ -19,11 +19,14 @@ const (
 	// EntryCheckpoint carries one CheckpointEntry, encoded: every member takes a checkpoint
 	// of its state right after this entry.
 	EntryCheckpoint EntryKind = 5
+	// EntryConfirmation carries one Confirmation, encoded: which digest the state has at a
+	// checkpoint entry. Applying it changes nothing in the state.
+	EntryConfirmation EntryKind = 6
 )
 
 // String returns the kind's name.
 func (k EntryKind) String() string {
-	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint")
+	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint", "confirmation")
 }
 
 // EntryKindMax bounds the kinds that there can be.

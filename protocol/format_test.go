@@ -100,7 +100,7 @@ func TestTheLevelStandsWhereTheConfigurationStands(t *testing.T) {
 // this code does not know any may be right.
 func TestWhichKindsALevelHas(t *testing.T) {
 	unknown := EntryKindMax
-	for k := EntryNoop; k <= EntryCheckpoint; k++ {
+	for k := EntryNoop; k <= EntryConfirmation; k++ {
 		if !FormatLevel(0).Has(k) || !FormatFirst.Has(k) || !FormatKnown.Has(k) {
 			t.Errorf("%s has no place in a log of the first level", k)
 		}

@@ -262,6 +262,10 @@ func TestWhatIsAppliedDoesNotGrow(t *testing.T) {
 			_, err := DecodeCheckpointEntry(grown(EncodeCheckpointEntry(CheckpointEntry{Previous: 1}), 0, later))
 			return err
 		},
+		"confirmation": func() error {
+			_, err := DecodeConfirmation(grown(EncodeConfirmation(Confirmation{Index: 1}), 0, later))
+			return err
+		},
 		"result": func() error {
 			r := reader{src: grown(result.append(nil), 0, later)}
 			r.result()

@@ -91,10 +91,27 @@ func DecodeCheckpointEntry(src []byte) (CheckpointEntry, error) {
 	r := reader{src: src}
 	r.array(2)
 	m := CheckpointEntry{Previous: r.index()}
-	digest := r.bin(len(m.Digest))
-	if r.err == nil && len(digest) != len(m.Digest) {
-		r.fail("a digest of another length")
-	}
-	copy(m.Digest[:], digest)
+	m.Digest = digestBytes(&r)
 	return m, r.end()
+}
+
+// Confirmation is the data of an EntryConfirmation: the digest that a majority of the actives
+// had at a checkpoint entry. Who has another one there has diverged.
+type Confirmation struct {
+	Index  Index
+	Digest [16]byte
+}
+
+// EncodeConfirmation returns the encoding of a confirmation.
+func EncodeConfirmation(c Confirmation) []byte {
+	b := appendArray(make([]byte, 0, 1+9+18), 2)
+	return appendBin(appendUint(b, uint64(c.Index)), c.Digest[:])
+}
+
+// DecodeConfirmation reads what EncodeConfirmation wrote, or returns ErrMalformed.
+func DecodeConfirmation(src []byte) (Confirmation, error) {
+	r := reader{src: src}
+	r.array(2)
+	c := Confirmation{Index: r.index(), Digest: digestBytes(&r)}
+	return c, r.end()
 }

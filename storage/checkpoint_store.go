@@ -57,6 +57,11 @@ type Manifest struct {
 	LogSum        protocol.LogSum
 	// Digest is the owner's sum over the state. The store carries it.
 	Digest [16]byte
+	// Installed says, of a kept one, that it came from other members. It is not encoded: the
+	// others are not told.
+	Installed bool
+	// Confirmed says likewise that the log has confirmed it (CheckpointStore.SetConfirmed).
+	Confirmed bool
 
 	// Items and Bytes count the items and the bytes of all chunks, Chunks has
 	// the sum of each. The store fills them in.
@@ -108,6 +113,11 @@ type CheckpointStore interface {
 	// there is one, is used from then on, but nothing is built on top of it.
 	Bad(index protocol.Index) error
 
+	// SetConfirmed says durably that the log has confirmed a kept checkpoint, or that it counts
+	// as if it had not. The last one that is marked stays until a newer one is:
+	// a new checkpoint takes the place of the one above it, if that is not.
+	SetConfirmed(index protocol.Index, confirmed bool) error
+
 	// SetAside gives a kept checkpoint up for as long as the disk does not give it: it
 	// is neither used nor deleted, and Retry puts it back. It is for one that the disk has
 	// given up (ErrUnreadable), while another one could be read.
@@ -131,8 +141,8 @@ type CheckpointStore interface {
 	// BeginIncremental begins a checkpoint of the items that changed since
 	// base, which must be the older one of two that are kept, of the same log:
 	// the new one takes its place, so that two kept ones never have a file in
-	// common. It returns ErrStaleVersion if base is not that, or its store has
-	// become too large: then a full one has to be taken.
+	// common. It returns ErrStaleVersion if base is not that, stays (SetConfirmed), or its store
+	// has become too large: then a full one has to be taken.
 	BeginIncremental(ctx context.Context, index protocol.Index, base Manifest) (CheckpointWriter, error)
 
 	// Install begins, or after a restart resumes, the installation of a

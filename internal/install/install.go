@@ -43,6 +43,10 @@ type Step struct {
 	// GiveUp says that the kept checkpoint of that index is bad
 	// (storage.CheckpointStore.Bad).
 	GiveUp protocol.Index
+	// ConfirmedAt has the kept checkpoint of that index marked as Confirmed, or not
+	// (storage.CheckpointStore.SetConfirmed).
+	ConfirmedAt protocol.Index
+	Confirmed   bool
 }
 
 // Chunk is one chunk of the content that is being installed.

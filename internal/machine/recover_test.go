@@ -24,6 +24,7 @@ func TestRefusedEntryHasNoEffect(t *testing.T) {
 		"unknown kind": {Kind: 99},
 		"noop":         {Kind: protocol.EntryNoop},
 		"checkpoint":   {Kind: protocol.EntryCheckpoint},
+		"confirmation": {Kind: protocol.EntryConfirmation},
 	} {
 		l := newLocal(t, journal)
 		l.m = machine.New(machine.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler), Refuse: []protocol.Index{3}})

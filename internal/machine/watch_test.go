@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
@@ -203,6 +205,37 @@ func TestWatcherEnds(t *testing.T) {
 	wg.Wait()
 	if got := l.m.Stats().Watchers; got != 2 {
 		t.Errorf("got %d watchers, want 2", got)
+	}
+}
+
+// Counterexample: nobody knows which state of a resource is right, new watches of it are refused, and one that
+// runs goes on to tell what its member has.
+func TestWatchesOfWhatIsInDisputeEnd(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	put(t, l, "m", "k", "1")
+	var disputed atomic.Bool
+	begin := func() (*machine.Watcher, chan time.Time) {
+		w, tick := watch(t, l, "", 0), make(chan time.Time, 1)
+		w.TellProgress(tick)
+		w.EndWith(func() error {
+			if disputed.Load() {
+				return protocol.ErrDisputed
+			}
+			return nil
+		})
+		next(t, w)
+		return w, tick
+	}
+	waits, tick := begin()
+	late, _ := begin()
+	disputed.Store(true)
+	tick <- time.Time{}
+	if _, err := waits.Next(t.Context()); !errors.Is(err, protocol.ErrDisputed) {
+		t.Errorf("one that waits got %v, want %v", err, protocol.ErrDisputed)
+	}
+	put(t, l, "m", "k", "2")
+	if c, err := late.Next(t.Context()); !errors.Is(err, protocol.ErrDisputed) {
+		t.Errorf("one for which something has come got %v, %v, want %v: what differs is not told", c, err, protocol.ErrDisputed)
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	Installing Doing = "installing a checkpoint"
 	Installed  Doing = "building the state of an installed checkpoint"
 	GivingUp   Doing = "giving up a checkpoint"
+	Confirmed  Doing = "marking a checkpoint as confirmed"
 	Pinning    Doing = "pinning checkpoints"
 	ReadingOf  Doing = "reading a checkpoint for another member"
 	// Noting is of a quarantine that begins at Note.Index, or, if that is 0, ends.
@@ -67,7 +68,8 @@ type built struct {
 // Take has a checkpoint of the state taken in the background. While another one is
 // still being written it is skipped: the next checkpoint entry comes. It is called by whoever
 // applies, right after the checkpoint entry was applied.
-func (d *Driver) Take(at storage.Manifest) {
+func (d *Driver) Take(a *replica.Apply) {
+	at := *a.Take
 	c := &d.checkpoints
 	if !c.taking.CompareAndSwap(false, true) {
 		return
@@ -103,6 +105,7 @@ func (d *Driver) Applied(batch *replica.Apply, results []protocol.Result) replic
 		Last: stats.Applied, Results: results,
 		Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
 		NextDeadline: d.c.Machine.NextDeadline(),
+		Skipped:      batch.Take != nil && d.Taking(),
 	}
 }
 
@@ -119,7 +122,7 @@ func (c *checkpoints) done(note Note, err error, tell func(*replica.Replica, pro
 	return Done{Tell: tell, Note: note}
 }
 
-// take writes a checkpoint. That it fails costs nothing but the room that the log goes
+// take counts the state, and has a checkpoint written. That it fails costs nothing but the room that the log goes
 // on to take: the next checkpoint entry comes.
 func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
 	if c.Context.Err() != nil {
@@ -137,12 +140,16 @@ func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
 			r.Recounted(now, d.Index, counted.Bytes())
 		})
 	}
+	// What was counted is told at once: to write it takes long with a large state, and may fail.
+	c.Hands.Work(Store, func() Done { return c.write(snap, d) })
+	return c.done(Note{}, nil, func(r *replica.Replica, now protocol.Instant) { replica.Counted(r, now, parts) })
+}
+
+// write writes a checkpoint that was counted.
+func (c *checkpoints) write(snap *machine.Snapshot, d storage.Manifest) Done {
 	kept, err := snapshotter.Take(c.Context, c.Store, snap, d)
 	c.taking.Store(false)
-	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) {
-		replica.Counted(r, now, parts)
-		r.Kept(now, kept)
-	})
+	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) { r.Kept(now, kept) })
 }
 
 // giveUp gives up a checkpoint that was found damaged.
@@ -156,6 +163,19 @@ func (c *checkpoints) giveUp(i protocol.Index) Done {
 	}
 	kept := c.Store.Kept()
 	return c.done(Note{Doing: GivingUp, Index: i}, err, func(r *replica.Replica, now protocol.Instant) { r.Kept(now, kept) })
+}
+
+// mark marks a checkpoint as confirmed, or not. That it fails costs nothing at once: it is tried again with the next one.
+func (c *checkpoints) mark(i protocol.Index, confirmed bool) Done {
+	err := c.Store.SetConfirmed(i, confirmed)
+	if err != nil {
+		if errors.Is(err, protocol.ErrNotFound) {
+			return Done{} // it is not kept any more
+		}
+		return c.done(Note{Doing: Confirmed, Index: i}, err, nil)
+	}
+	kept := c.Store.Kept()
+	return c.done(Note{}, nil, func(r *replica.Replica, now protocol.Instant) { replica.Confirmed(r, now, kept) })
 }
 
 // install does one step of an installation and says how it went.
@@ -180,6 +200,8 @@ func (c *checkpoints) install(s *replica.InstallStep) Done {
 		return c.done(Note{Doing: Installing, Index: c.index}, c.installation.Abort(), nil)
 	case s.GiveUp != 0:
 		return c.giveUp(s.GiveUp)
+	case s.ConfirmedAt != 0:
+		return c.mark(s.ConfirmedAt, s.Confirmed)
 	}
 	return Done{}
 }

@@ -112,10 +112,10 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 	})
 }
 
-// cut returns the entries of one batch: those up to the first checkpoint entry, or all.
+// cut returns the entries of one batch: those up to the first checkpoint entry or confirmation, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
-		if entries[i].Kind == protocol.EntryCheckpoint {
+		if k := entries[i].Kind; k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {
 			return entries[: i+1 : i+1]
 		}
 	}
@@ -123,7 +123,8 @@ func cut(entries []protocol.Entry) []protocol.Entry {
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a checkpoint entry.
+// nil if the batch does not end with a checkpoint entry. One that is built on a checkpoint of others waits as that
+// one does.
 func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {
@@ -133,7 +134,7 @@ func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	if !known {
 		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
 	}
-	return &storage.Manifest{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
+	return &storage.Manifest{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf, Installed: a.standing.in[unconfirmed]}
 }
 
 // landed takes the oldest of what was handed out, which is applied.

@@ -50,11 +50,12 @@ type audit struct {
 		acquitted(now protocol.Instant)
 	}
 
-	differences differences
+	differences   differences
+	confirmations confirmations
 
-	own   []digestAt // of the states here, oldest first; at most digestsKept
-	right []digestAt // what majorities have said, likewise
-	polls []poll     // oldest first; at most pollsKept
+	own    []digestAt // of the states here, oldest first; at most digestsKept
+	polled []digestAt // what majorities were heard to have, likewise: the log need not say so
+	polls  []poll     // oldest first; at most pollsKept
 
 	// disputed says, for the status, why this state is in doubt while nobody
 	// acts: of disputedAt, the newest such index.
@@ -121,14 +122,30 @@ func keepDigest(list []digestAt, x digestAt) []digestAt {
 // about it already.
 func (d *audit) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, digestAt{i, digest})
-	if right, known := findDigest(d.right, i); known && right != digest && d.standing.in[replaying] {
-		d.enterQuarantine(now, i, digest, right) // as it did before
+	if d.judge(now, i) {
 		return
 	}
 	if k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i }); k >= 0 {
+		if d.standing.may(mayVouch) {
+			for _, c := range d.polls[k].reports { // they may be waiting for this one
+				d.out.send(c.member, &protocol.DigestAnswer{Index: i, Known: true, Digest: digest})
+			}
+		}
 		d.compareReports(now, &d.polls[k])
 		d.conclude(now, i)
 	}
+	if d.log.leads() && d.standing.may(mayVouch) {
+		d.seek(now, i)
+	}
+}
+
+// judge holds the digest of the state here against what is known to be right, and reports whether
+// it is another one.
+func (d *audit) judge(now protocol.Instant, i protocol.Index) bool {
+	if right, says, known := d.right(i); known {
+		d.decide(now, i, right, says)
+	}
+	return d.standing.in[discarded]
 }
 
 // compare compares what the leader had at a checkpoint entry with what was here.
@@ -137,7 +154,7 @@ func (d *audit) compare(now protocol.Instant, term protocol.Term, i protocol.Ind
 	switch {
 	case !known || !d.standing.may(mayVouch):
 	case mine == theirs:
-		d.standing.quarantine.falls = 0
+		d.stood(i)
 		d.settle(now, i)
 	default:
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
@@ -172,6 +189,7 @@ func (d *audit) doubts() bool { return d.disputedAt != 0 || d.differences.refuse
 // all that it holds, and is not the one that was kept along the way: memory has
 // changed without an entry. The one counted is what is really here.
 func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	r.checkpoints.busy = false
 	if r.standing.may(mayVouch) {
 		if r.checkpoints.entryAt == i {
 			r.checkpoints.digest = digest // a leader tells it in the next checkpoint entry
@@ -185,8 +203,10 @@ func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]b
 func (d *audit) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 	d.own = keepDigest(d.own, digestAt{i, digest})
-	d.ask(now, i)
-	d.conclude(now, i)
+	if !d.judge(now, i) {
+		d.ask(now, i)
+		d.conclude(now, i)
+	}
 }
 
 // poll returns what is said of an index, made if need be.
@@ -215,6 +235,7 @@ func (d *audit) ask(now protocol.Instant, i protocol.Index) {
 func (d *audit) askAgain(now protocol.Instant, x *poll) {
 	x.next = now.Add(digestPause)
 	mine, known := findDigest(d.own, x.index)
+	known = known && d.standing.may(mayVouch) // it would count
 	for _, id := range d.auditors() {
 		if id == d.cfg.ID || x.reportOf(id) >= 0 {
 			continue
@@ -341,8 +362,7 @@ func (d *audit) auditors() []protocol.MemberID {
 func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 	x := d.poll(i)
 	mine, known := findDigest(d.own, i)
-	doubted := d.standing.in[discarded]
-	if later := &d.standing.quarantine.later; doubted && i == later.index {
+	if later := &d.standing.quarantine.later; d.standing.in[discarded] && i == later.index {
 		mine, known = later.digest, true
 	}
 	winner, decided := d.majority(x, mine, known)
@@ -354,22 +374,9 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 		return
 	}
 	x.asking = false
-	d.right = keepDigest(d.right, digestAt{i, winner})
 	o := x.offer
 	x.offer = nil
-	if known && mine == winner {
-		d.differences.settle(i)
-		if i >= d.disputedAt {
-			d.disputed, d.disputedAt = "", 0
-		}
-	}
-	switch {
-	case known && doubted && mine == winner:
-		d.acquit(now)
-	case !known || !d.standing.may(mayVouch):
-	case mine != winner:
-		d.enterQuarantine(now, i, mine, winner)
-	case !x.told:
+	if known && mine == winner && d.standing.may(mayVouch) && !x.told {
 		x.told = true
 		for _, c := range x.reports {
 			if c.digest != winner {
@@ -378,16 +385,20 @@ func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 			}
 		}
 	}
+	d.polled = keepDigest(d.polled, digestAt{i, winner})
+	d.decide(now, i, winner, majoritySays)
 	if o != nil {
 		d.install.offered(now, o, false)
 	}
 }
 
 // majority returns the digest that a majority of the actives has, of both halves
-// of a joint configuration, if there is one. This member counts as what it is.
+// of a joint configuration, if there is one. This member counts as what it is, unless it has that from
+// others and the log has not confirmed it.
 func (d *audit) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool) {
 	conf, _ := d.log.configurations().At(d.log.commit)
 	candidates := make([][16]byte, 0, len(x.reports)+1)
+	known = known && !d.standing.in[unconfirmed]
 	if known {
 		candidates = append(candidates, mine)
 	}

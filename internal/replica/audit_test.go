@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func marked(voters []byte, theirs ...byte) storage.Opened {
 // patient is a replica whose state machine has the digest that state says, and
 // everything that it has said.
 type patient struct {
+	skips    bool // no checkpoint is taken: the one before is still being written
 	t        *testing.T
 	r        *Replica
 	now      protocol.Instant
@@ -131,8 +133,8 @@ func (p *patient) apply(a Apply) {
 		return
 	}
 	p.applied = a.Entries[len(a.Entries)-1].Index
-	p.r.Applied(p.now, Applied{Last: p.applied, Results: make([]protocol.Result, len(a.Entries)), Digest: [16]byte{p.state(p.applied)}})
-	if a.Take != nil {
+	p.r.Applied(p.now, Applied{Last: p.applied, Results: make([]protocol.Result, len(a.Entries)), Digest: [16]byte{p.state(p.applied)}, Skipped: p.skips && a.Take != nil})
+	if a.Take != nil && !p.skips {
 		d := *a.Take
 		d.Digest = [16]byte{p.state(p.applied)}
 		p.kept = append([]storage.Manifest{d}, p.kept...)
@@ -154,6 +156,14 @@ func (p *patient) install(s InstallStep) {
 			p.kept = left
 			p.r.Kept(p.now, left)
 		}
+	case s.ConfirmedAt != 0:
+		p.kept = slices.Clone(p.kept)
+		for k := range p.kept {
+			if p.kept[k].Index == s.ConfirmedAt {
+				p.kept[k].Confirmed = s.Confirmed
+			}
+		}
+		Confirmed(p.r, p.now, p.kept)
 	case s.Begin != nil:
 		p.kept = append([]storage.Manifest{*s.Begin}, p.kept...)
 		p.r.InstallBegun(p.now, s.Begin.Index, nil, nil)

@@ -37,6 +37,8 @@ func newGiver(t *testing.T, cfg Config) *giver {
 	}
 	g.r = openOn(t, 9, cfg, begun(found(2, 100, 100, confs), 30), OpenedState{Applied: 60, Kept: g.kept(60, 40)})
 	peers := []protocol.Peer{{ID: id(7), Role: protocol.RolePassive}, {ID: id(8), Role: protocol.RolePassive}, {ID: id(1), Role: protocol.RoleActive}, {ID: id(2), Role: protocol.RoleActive}}
+	right(g.r, g.kept(60, 40)...)
+	g.r.checkpoints.offer(g.now)
 	g.r.SetPeers(g.now, peers)
 	g.turn()
 	// A log gives up only what it knows itself to be committed.
@@ -102,7 +104,7 @@ func (g *giver) after(d time.Duration) {
 }
 
 func (g *giver) takes(list ...protocol.Index) {
-	g.r.Kept(g.now, g.kept(list...))
+	g.r.Kept(g.now, right(g.r, g.kept(list...)...))
 	g.turn()
 }
 

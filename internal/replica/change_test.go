@@ -17,9 +17,10 @@ type crew struct {
 	transferees []protocol.MemberID // who got TimeoutNow
 	called      []protocol.MemberID // who got Follow
 	events      []protocol.Event
-	proofs      map[uint64]error // what became of them
-	stuck       bool             // nothing is applied any more
-	full        bool             // the others store nothing
+	proofs      map[uint64]error           // what became of them
+	stuck       bool                       // nothing is applied any more
+	full        bool                       // the others store nothing
+	has         map[protocol.MemberID]byte // what their states have at checkpoint entries; this one has 0
 }
 
 func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
@@ -119,6 +120,10 @@ func (c *crew) agree(s Send) {
 		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: true})
 	case *protocol.TimeoutNow:
 		c.transferees = append(c.transferees, s.To)
+	case *protocol.DigestQuestion:
+		if digest, has := c.has[s.To]; has {
+			c.r.Receive(c.now, s.To, &protocol.DigestAnswer{Index: m.Index, Known: true, Digest: [16]byte{digest}})
+		}
 	case *protocol.Activate:
 		c.called = append(c.called, s.To)
 	}

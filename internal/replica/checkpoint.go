@@ -46,6 +46,10 @@ type checkpoints struct {
 	at    protocol.Instant
 	owed  bool // something was applied between it and the one before, whose digest no entry carries so far
 	state int  // bytes of the state, about
+	// passed is the last checkpoint entry at which none was taken, since the one before was still being
+	// written, and so it is as long as busy says.
+	passed protocol.Index
+	busy   bool
 	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
@@ -153,6 +157,12 @@ func (r *Replica) Kept(now protocol.Instant, kept []storage.Manifest) {
 	r.pump(now)
 }
 
+// Confirmed answers InstallStep.ConfirmedAt.
+func Confirmed(r *Replica, now protocol.Instant, kept []storage.Manifest) {
+	r.checkpoints.setKept(kept)
+	r.pump(now)
+}
+
 // keep takes what the store keeps.
 func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	if len(kept) > 0 && (len(c.kept) == 0 || kept[0].Index > c.kept[0].Index) {
@@ -160,6 +170,8 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
 	c.setKept(kept)
+	c.busy = false
+	c.mark()
 	if !c.standing.may(mayKeep) {
 		c.audit.giveUpBad(kept) // one that was being taken
 	}
@@ -167,17 +179,58 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	c.dropHead(now)
 }
 
+// mark has the store mark which checkpoints the log confirms: the last one of them stays, and the next run
+// knows it. Only on a disk without room for the log that grows meanwhile it gives way to one that is not confirmed.
+func (c *checkpoints) mark() {
+	yields := len(c.kept) == 2 && c.room.full() && !c.audit.confirms(&c.kept[0])
+	for i := range c.kept {
+		d := &c.kept[i]
+		if on := c.audit.confirms(d) && !(yields && i == 1); on != d.Confirmed {
+			c.out.Install = append(c.out.Install, InstallStep{ConfirmedAt: d.Index, Confirmed: on})
+		}
+	}
+}
+
+// lacking reports whether the log has confirmed a state of which no checkpoint was taken here. Those whose
+// state it was not need one of it: what the log leads them to may be something else again.
+func (c *checkpoints) lacking() bool {
+	return c.passed == c.entryAt && !c.busy && c.passed > c.newest() && c.audit.confirmations.newest >= c.passed
+}
+
+// confirmed returns the index of the newest kept checkpoint that is confirmed, or 0.
+func (c *checkpoints) confirmed() protocol.Index {
+	for i := range c.kept {
+		if c.audit.confirms(&c.kept[i]) {
+			return c.kept[i].Index
+		}
+	}
+	return 0
+}
+
 // offer tells the flock which checkpoints this member has chunks of.
 func (c *checkpoints) offer(now protocol.Instant) {
 	var list []gossip.Holding
-	for _, some := range [][]storage.Manifest{c.kept, c.pins.given} {
-		for i := range some {
-			if d := &some[i]; c.standing.may(mayGive) {
-				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Manifest: storage.EncodeManifest(*d)})
-			}
-		}
+	for _, d := range c.giveable() {
+		list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Manifest: storage.EncodeManifest(*d)})
 	}
 	c.gossip.Holds(now, list)
+}
+
+// giveable returns the checkpoints that others may have, newest first: the kept ones that are
+// confirmed, and those of before that others fetch, which were.
+func (c *checkpoints) giveable() (list []*storage.Manifest) {
+	if !c.standing.may(mayGive) {
+		return nil
+	}
+	for i := range c.kept {
+		if c.audit.confirms(&c.kept[i]) {
+			list = append(list, &c.kept[i])
+		}
+	}
+	for i := range c.pins.given {
+		list = append(list, &c.pins.given[i])
+	}
+	return list
 }
 
 // dropHead gives up the log below the older of two checkpoints.
@@ -187,7 +240,8 @@ func (c *checkpoints) offer(now protocol.Instant) {
 // entries and in bytes. No other member's progress counts, except of one that is far
 // behind, installs a checkpoint or catches up from there: what it is about to need
 // stays for a bounded time (gossip's) and within Config.BehindBytes. Where the disk
-// has no room, nothing stays for others.
+// has no room, nothing stays for others. Nor is anything given up above the last checkpoint that the log
+// confirms, unless the disk has no room.
 func (c *checkpoints) dropHead(now protocol.Instant) {
 	c.held = false
 	if len(c.kept) < 2 || !c.standing.may(mayTrim) {
@@ -195,7 +249,7 @@ func (c *checkpoints) dropHead(now protocol.Instant) {
 	}
 	below := min(c.kept[1].Index+1, c.log.commit+1)
 	if entries := protocol.Index(c.cfg.RetainEntries); !c.room.full() {
-		below = min(below, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
+		below = min(below, c.confirmed()+1, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
 	}
 	for _, i := range c.gossip.Needs(now) {
 		if i < below && i >= c.log.logTerms().FirstIndex() && !c.room.full() && c.bytesIn(i, below) <= uint64(c.cfg.BehindBytes) {
@@ -218,6 +272,13 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
+	if last.Kind == protocol.EntryConfirmation {
+		c.since -= len(last.Raw) // it writes nothing: a cluster where nobody writes comes to rest
+		c.audit.confirmed(now, last)
+		c.mark()
+		c.offer(now)
+		c.dropHead(now)
+	}
 	if last.Kind != protocol.EntryCheckpoint {
 		return
 	}
@@ -230,6 +291,9 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	}
 	c.owed = c.since > protocol.RawSize(batch[len(batch)-1:])
 	c.entryAt, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
+	if done.Skipped {
+		c.passed, c.busy = last.Index, true
+	}
 	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
 	} else {
@@ -244,7 +308,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	case !c.standing.may(mayApply) || bereft:
 		c.proposeToHeal(now, fetching)
 		return
-	case len(c.kept) == 0 && c.log.applied > c.entryAt && c.isWanted():
+	case len(c.kept) == 0 && c.since > 0 && c.isWanted():
 		c.proposeToHeal(now, false)
 	default:
 		c.askAt = 0
@@ -252,10 +316,11 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	// A digest is compared at the entry after its own. While states differ that one comes although
 	// nothing is written: what differs is refused, and there may be nothing else to write.
 	owed := c.owed && c.audit.doubts()
-	if c.proposed > c.log.applied || !owed && (c.log.applied <= c.entryAt || c.since == 0) {
+	lacking := c.lacking()
+	if c.proposed > c.log.applied || !owed && c.since == 0 && !lacking {
 		return
 	}
-	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
+	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && !lacking && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
 		return
 	}
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
@@ -285,26 +350,27 @@ func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 	}
 	if due {
 		// Refused only by an overloaded or a deposed leader: later, or others.
-		_, _ = c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
+		i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
+		if err == nil {
+			c.audit.confirmations.sought, c.audit.confirmations.soughtIn = i, c.log.lead().Term()
+		}
 	}
 }
 
 // fillIn completes what a leader tells a member below its log's begin. Nothing
-// is sent while there is no checkpoint: then the log begins at 1. It is the newest,
+// is sent while there is no checkpoint to give: then the log begins at 1, or what is kept
+// is about to be confirmed. It is the newest,
 // unless as many are being fetched as can be kept (gossip.Core.HasManifest).
 func (c *checkpoints) fillIn(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint) {
-	if len(c.kept) == 0 || c.kept[0].Index < begin {
+	list := c.giveable()
+	if len(list) == 0 || list[0].Index < begin {
 		return
 	}
-	d := &c.kept[0]
+	d := list[0]
 	above := begin - min(begin, 1)
 	if i := c.gossip.HasManifest(now, above); i != 0 && i < d.Index {
-		for _, list := range [][]storage.Manifest{c.kept, c.pins.given} {
-			for k := range list {
-				if list[k].Index == i {
-					d = &list[k]
-				}
-			}
+		if k := slices.IndexFunc(list, func(d *storage.Manifest) bool { return d.Index == i }); k >= 0 {
+			d = list[k]
 		}
 	}
 	m.Manifest = storage.EncodeManifest(*d)

@@ -254,6 +254,14 @@ func TestAnotherDigestAtACheckpointEntryIsToldLoudly(t *testing.T) {
 	}
 }
 
+// right lets a member know that checkpoints are of right states.
+func right(r *Replica, list ...storage.Manifest) []storage.Manifest {
+	for _, d := range list {
+		r.audit.confirmations.said = keepDigest(r.audit.confirmations.said, digestAt{d.Index, d.Digest})
+	}
+	return list
+}
+
 // Counterexample: the head is dropped below the newer checkpoint, whose digest
 // turns out to be bad at the next start: the older one lies below the log's
 // begin and nothing joins the two.
@@ -278,14 +286,14 @@ func TestHeadIsNotDroppedBelowTheNewerCheckpoint(t *testing.T) {
 	if below := drop(); below != 0 {
 		t.Fatalf("head dropped below %d with a single checkpoint", below)
 	}
-	r.Kept(*now, []storage.Manifest{newer, older})
+	r.Kept(*now, right(r, newer, older))
 	if below := drop(); below != 41 {
 		t.Errorf("head dropped below %d, want 41, after the older of two checkpoints", below)
 	}
 	if first := r.Status(*now).First; first != 41 {
 		t.Errorf("the log begins at %d, want 41", first)
 	}
-	r.Kept(*now, []storage.Manifest{newer, older})
+	r.Kept(*now, right(r, newer, older))
 	if below := drop(); below != 0 {
 		t.Errorf("head dropped below %d again", below)
 	}
@@ -296,7 +304,7 @@ func TestHeadKeepsATailForThoseALittleBehind(t *testing.T) {
 	r, now := leading(t, Config{RetainEntries: 70}, rec, OpenedState{})
 	drive(t, r, now, 1)
 	last := r.Status(*now).Applied
-	r.Kept(*now, []storage.Manifest{described(rec, 80, 0), described(rec, 60, 0)})
+	r.Kept(*now, right(r, described(rec, 80, 0), described(rec, 60, 0)))
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Drop != last-70+1 {
 		t.Errorf("persists %+v, want a drop below %d", e.Persist, last-70+1)
@@ -331,7 +339,7 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 		r, now := open(c.cfg)
 		r.Hamper(*now, Hampered{Full: c.short})
 		last := r.Status(*now).Applied
-		r.Kept(*now, []storage.Manifest{described(rec, last-1, 0), described(rec, last-2, 0)})
+		r.Kept(*now, right(r, described(rec, last-1, 0), described(rec, last-2, 0)))
 		stay := last
 		if e := r.Effects(); e.Persist != nil && e.Persist.Drop != 0 {
 			stay = last - e.Persist.Drop + 1
@@ -348,7 +356,7 @@ func TestWhatWasThereAtTheStartIsNoTail(t *testing.T) {
 	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r, now := leading(t, Config{CheckpointEvery: -1}, rec, OpenedState{Applied: 60, Kept: []storage.Manifest{described(rec, 60, 0), described(rec, 40, 0)}})
 	drive(t, r, now, 1)
-	r.Kept(*now, []storage.Manifest{described(rec, 90, 0), described(rec, 80, 0)})
+	r.Kept(*now, right(r, described(rec, 90, 0), described(rec, 80, 0)))
 	if e := r.Effects(); e.Persist == nil || e.Persist.Drop != 61 {
 		t.Errorf("persists %+v, want a drop below 61", e.Persist)
 	}
@@ -776,7 +784,7 @@ func TestHeadIsNotDroppedAboveTheCommitIndexOnDisk(t *testing.T) {
 	if got := r.Status(now).Applied; got != 100 {
 		t.Fatalf("has applied %d, want 100", got)
 	}
-	r.Kept(now, []storage.Manifest{described(rec, 95, 0), described(rec, 90, 0)})
+	r.Kept(now, right(r, described(rec, 95, 0), described(rec, 90, 0)))
 	turn()
 	for _, below := range drops {
 		if below > written+1 {

@@ -133,6 +133,8 @@ type Applied struct {
 	// Digest is that of the state after Last, StateBytes about its size.
 	Digest     [16]byte
 	StateBytes int
+	// Skipped says that no checkpoint is taken of a checkpoint entry: the previous one is still being written.
+	Skipped bool
 	// NextDeadline is the cluster time at which a session expires, or 0.
 	NextDeadline protocol.ClusterTime
 }

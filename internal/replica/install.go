@@ -81,6 +81,9 @@ func (x *installation) offered(now protocol.Instant, o *protocol.ManifestOffer, 
 	if now < x.retryAt || x.Phase > install.Fetches || x.Phase != install.None && (byLeader || !x.givesWay(&d)) {
 		return
 	}
+	if x.audit.contradicts(o.From, &d) {
+		return
+	}
 	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.checkpoints.dropped || !x.audit.trusts(now, o, &d)) {
 		return // it will be offered again
 	}
@@ -212,7 +215,8 @@ func (x *installation) follow(now protocol.Instant, anew bool) {
 	x.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	x.log.commit = max(x.log.commit, d.Index)
 	x.apply.installState(d.Index)
-	x.audit.reinstalled()
+	x.audit.reinstalled(d.Index)
+	x.audit.awaits(&d)
 	x.audit.note(now, d.Index, d.Digest)
 	x.checkpoints.entryAt, x.checkpoints.digest = d.Index, d.Digest
 	x.checkpoints.since, x.checkpoints.at = 0, now

@@ -287,6 +287,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
 	r.aheads.look(now)
 	r.sessions.pass(now)
+	r.audit.confirm(now)
 	r.checkpoints.propose(now, r.unreadable.bereft() != nil, r.install.Phase != install.None)
 	r.commands.proposeBatched(now)
 	r.transferees.lookForRoom()

@@ -35,6 +35,8 @@ type quarantine struct {
 	// falls counts quarantines with no good checkpoint entry between them: a state that
 	// keeps going bad is fetched ever more rarely.
 	falls int
+	// fetched is up to where the state came from others, or was replayed: see stood.
+	fetched protocol.Index
 	// installing says that the good state is on its way to the state machine: what
 	// that answers before is still of the bad one.
 	installing bool
@@ -55,14 +57,15 @@ const (
 	fallPause, fallPauseMax = time.Second, time.Minute
 )
 
-// enterQuarantine gives the state up. A majority of the actives has another one.
-func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+// enterQuarantine gives the state up: another one is right, as says tells.
+func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte, says string) {
 	q := &d.standing.quarantine
 	d.standing.set(discarded, true)
 	d.standing.set(replaying, false)
+	d.standing.set(unconfirmed, false)
 	q.at, q.right = i, theirs
 	q.until = max(q.until, d.log.applied, d.log.handed)
-	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
+	q.text = fmt.Sprintf("the state of this member at %d has digest %x, %s %x: it serves nobody and is fetched anew from the others", i, mine, says, theirs)
 	d.out.event(protocol.EventDiverged, q.text)
 	again := protocol.Instant(0)
 	if q.falls > 0 {
@@ -98,13 +101,7 @@ func (d *audit) appeal(now protocol.Instant) {
 	if !d.standing.in[discarded] || i == 0 {
 		return
 	}
-	x := d.poll(i)
-	if x.asking || now < x.next {
-		return
-	}
-	x.reports = nil // of before: some may have been healed since
-	d.ask(now, i)
-	d.conclude(now, i) // a sole voter is a majority
+	d.seek(now, i)
 }
 
 // acquit ends a quarantine whose cause is overwritten.
@@ -143,16 +140,16 @@ func (d *audit) acquit(now protocol.Instant) {
 func (d *audit) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {
 		c := &kept[k]
-		right, known := findDigest(d.right, c.Index)
-		if q := &d.standing.quarantine; c.Index >= q.at && c.Index != q.resumed && (!known || right != c.Digest) {
+		if q := &d.standing.quarantine; c.Index >= q.at && c.Index != q.resumed && !d.isRight(c) {
 			d.out.Install = append(d.out.Install, InstallStep{GiveUp: c.Index})
 		}
 	}
 }
 
 // trusts reports whether a checkpoint that was offered to a member in quarantine
-// may be installed: if a majority of the actives has had its digest. They are
-// asked if that is not known, and the offer is taken up again when they answer.
+// may be installed: if the log confirms it or a majority of the actives has had its digest. They are
+// asked if that is not known, and the offer is taken up again when they answer. By their word it is
+// fetched only: its own log, of which it applies nothing now, has to confirm it before it counts.
 //
 // [S] Whoever made the offer may be the next one to have diverged.
 func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *storage.Manifest) bool {
@@ -160,11 +157,8 @@ func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *stora
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
-	if right, known := findDigest(d.right, c.Index); known {
-		if right != c.Digest {
-			d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
-		}
-		return right == c.Digest
+	if d.isRight(c) {
+		return true
 	}
 	x := d.poll(c.Index)
 	x.offer = o
@@ -175,8 +169,9 @@ func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *stora
 	return false
 }
 
-// reinstalled says that the state is that of a good checkpoint now.
-func (d *audit) reinstalled() {
+// reinstalled says that the state is that of a good checkpoint of others now.
+func (d *audit) reinstalled(at protocol.Index) {
+	d.standing.quarantine.fetched = max(d.standing.quarantine.fetched, at)
 	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)

@@ -39,7 +39,8 @@ func QuarantineKept(r *Replica, now protocol.Instant, err error) {
 
 // endQuarantine forgets it, here and on disk.
 func (d *audit) endQuarantine() {
-	d.standing.quarantine = quarantine{falls: d.standing.quarantine.falls}
+	q := &d.standing.quarantine
+	*q = quarantine{falls: q.falls, fetched: max(q.fetched, d.log.applied)}
 	d.noteQuarantine()
 }
 
@@ -63,7 +64,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 	if noted.SinceUnknown() {
 		text = "the state of this member had diverged before its last start, and since when cannot be read any more"
 	} else {
-		d.right = keepDigest(d.right, digestAt{q.at, q.right})
+		d.polled = keepDigest(d.polled, digestAt{q.at, q.right})
 	}
 	if q.until == 0 {
 		q.until = d.log.commit

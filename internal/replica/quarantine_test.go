@@ -103,6 +103,8 @@ func TestMemberInQuarantineOffersNoOlderCheckpoint(t *testing.T) {
 		return some
 	}
 	p := convicted(t, func(p *patient) {
+		right(p.r, p.kept[1:]...)
+		p.r.Kept(p.now, p.kept)
 		if !offers(p) {
 			t.Error("a sound member offers nothing")
 		}
@@ -124,7 +126,7 @@ func TestHeadIsNotDroppedInQuarantine(t *testing.T) {
 			p = convicted(t, func(*patient) {})
 		}
 		p.r.cfg.RetainEntries = 1
-		p.r.Kept(p.now, p.kept)
+		p.r.Kept(p.now, right(p.r, p.kept...))
 		if dropped := p.r.checkpoints.dropped != 0; dropped == bad {
 			t.Errorf("in quarantine: %t, and the head is dropped: %t", bad, dropped)
 		}
@@ -205,7 +207,7 @@ func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
 		p.says(3, 10, 7)
 		d := described(rec, 5, 2)
 		d.Digest = [16]byte{1}
-		p.r.audit.right = keepDigest(p.r.audit.right, digestAt{5, d.Digest})
+		p.r.audit.polled = keepDigest(p.r.audit.polled, digestAt{5, d.Digest})
 		p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
 		p.r.pump(p.now)
 		if e := p.r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
@@ -311,7 +313,7 @@ func TestStateInDoubtAsksAgainAtEveryOffer(t *testing.T) {
 			p.asked = nil
 			d := described(rec, 5, 2)
 			d.Digest = [16]byte{9}
-			p.r.audit.right = keepDigest(p.r.audit.right, digestAt{5, [16]byte{1}}) // it is refused
+			p.r.audit.polled = keepDigest(p.r.audit.polled, digestAt{5, [16]byte{1}}) // it is refused
 			p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, true)
 			p.r.pump(p.now)
 			p.serve()

@@ -149,6 +149,11 @@ func New(now protocol.Instant, cfg Config, rec storage.Opened, restored OpenedSt
 	r.log.role.wait(cfg.Reserve && r.log.logTerms().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	connect(r)
+	for k := range restored.Kept {
+		if d := &restored.Kept[k]; d.Index == restored.Applied && d.Installed {
+			r.audit.awaits(d)
+		}
+	}
 	r.audit.resume(now, &restored)
 	r.checkpoints.offer(now)
 	r.pump(now)
@@ -247,6 +252,7 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 // nothing stays on it for the sake of others.
 func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 	r.transferees.now = h
+	r.checkpoints.mark()
 	if h.Full {
 		r.checkpoints.dropHead(now)
 	}

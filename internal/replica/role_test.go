@@ -186,8 +186,11 @@ func serve(t *testing.T, r *Replica) {
 		if e.Persist == nil && len(e.Apply) == 0 && len(e.ReadLog) == 0 {
 			return
 		}
-		if e.Persist != nil {
-			r.Persisted(0, e.Persist.ID, nil)
+		switch p := e.Persist; {
+		case p != nil && p.Drop != 0:
+			r.Dropped(0, p.ID, storage.Begin{}, nil) // nothing went: no segment ends there
+		case p != nil:
+			r.Persisted(0, p.ID, nil)
 		}
 		for _, a := range e.Apply {
 			r.Applied(0, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})

@@ -33,6 +33,7 @@ const (
 	lost         trouble = iota // the log begins above the state: only a checkpoint completes it
 	discarded                   // the state has diverged: it counts for nothing (quarantine)
 	replaying                   // it is a good one again, and not yet as far as it was (quarantine)
+	unconfirmed                 // it is that of a checkpoint of others, which the log has not confirmed so far
 	renewing                    // the log is about to begin anew after a checkpoint
 	otherHistory                // the log is of another history than the actives': it stays as it is
 	halted                      // the state machine applies nothing more
@@ -47,6 +48,7 @@ var forbids = [troubles]act{
 	lost:         mayApply | mayFeed,
 	discarded:    mayApply | mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim | mayKeep,
 	replaying:    mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim,
+	unconfirmed:  mayAnswer | mayVouch | mayGive | mayFeed | mayTrim,
 	renewing:     mayChange,
 	otherHistory: mayAnswer | mayTrim | mayChange | mayInstall,
 	halted:       mayLead,
@@ -117,6 +119,9 @@ func (s *standing) notServing() error {
 		return protocol.ErrNotServing.With(s.diverged.String())
 	case s.in[beyond] && !s.quarantined():
 		return protocol.ErrNotServing.With("this member cannot apply what is committed: " + s.older)
+	}
+	if s.in[unconfirmed] && !s.quarantined() {
+		return protocol.ErrNotServing.With("the checkpoint that the state came from is not confirmed by the log so far: it is served as soon as it is")
 	}
 	return protocol.ErrNotServing.With(s.quarantine.says())
 }

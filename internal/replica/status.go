@@ -32,6 +32,9 @@ type Situation struct {
 	Quarantine, Disputed string
 	// Differs is what is refused meanwhile, or nil.
 	Differs *Differing
+	// Unconfirmed says why the state, which is that of a checkpoint of others, must not be read so
+	// far; empty if it may be.
+	Unconfirmed string
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
@@ -98,7 +101,7 @@ func SituationOf(r *Replica) Situation {
 	s := Situation{
 		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(),
 		Behind: r.behind.text, Proven: r.behind.proven,
-		Quarantine: quarantineOf(r), Disputed: r.audit.dispute(), Differs: r.audit.differences.refused,
+		Quarantine: quarantineOf(r), Disputed: r.audit.dispute(), Differs: r.audit.differences.refused, Unconfirmed: r.audit.awaiting(),
 		Stuck: r.unreadable.stuck(), Unreadable: r.unreadable.String(),
 		Beyond: r.formats.beyond(), Cramped: r.transferees.lacks(), Slow: r.transferees.slow.text,
 	}

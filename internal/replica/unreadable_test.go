@@ -89,7 +89,9 @@ func (s *shelf) settle() {
 		e := s.r.Effects()
 		s.events, s.reads = append(s.events, e.Events...), append(s.reads, e.Reads...)
 		s.answers = append(s.answers, e.Answers...)
-		if e.Persist != nil {
+		if e.Persist != nil && e.Persist.Drop != 0 {
+			s.r.Dropped(s.now, e.Persist.ID, storage.Begin{}, nil) // nothing went: no segment ends there
+		} else if e.Persist != nil {
 			s.disk = append(s.disk[:len(s.disk):len(s.disk)], e.Persist.Entries...)
 			s.r.Persisted(s.now, e.Persist.ID, nil)
 		}
@@ -149,6 +151,8 @@ func (s *shelf) take(x Send) {
 		s.r.Receive(s.now, x.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})
 	case *protocol.Heartbeat:
 		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: slices.Contains(s.room, x.To), Unfit: slices.Contains(s.unfit, x.To)})
+	case *protocol.DigestQuestion:
+		s.r.Receive(s.now, x.To, &protocol.DigestAnswer{Index: m.Index, Known: m.Known, Digest: m.Digest})
 	case *protocol.TimeoutNow:
 		s.transferees = append(s.transferees, x.To)
 	case *protocol.InstallCheckpoint:

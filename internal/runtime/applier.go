@@ -105,7 +105,7 @@ func (a *applier) done(m *Member, results []protocol.Result) bool {
 		return false
 	}
 	if batch.Take != nil { // last: what comes of it is news of a checkpoint entry that the replica has heard of
-		m.driver.Take(*batch.Take)
+		m.driver.Take(&batch)
 	}
 	return true
 }

@@ -82,6 +82,15 @@ func (f *flock) disputes(caller *client.Client) {
 	f.marks(caller, 3)
 	f.command(caller)
 	f.equal() // nobody is still to apply that one
+	var watches []resources.WatchStream
+	for _, name := range []string{"a1", "a2", "a3"} {
+		w, err := f.members[name].Watch(f.ctx, &protocol.Watch{Resource: "f", Type: "fickle"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		watches = append(watches, w)
+	}
 	_, others := f.followers()
 	for _, name := range others {
 		f.bad[name].Store(true)
@@ -101,6 +110,15 @@ func (f *flock) disputes(caller *client.Client) {
 		}
 		return nil
 	})
+	for k, w := range watches { // each has told what its member had until it knew
+		err := error(nil)
+		for err == nil {
+			_, err = w.Next(f.ctx)
+		}
+		if !errors.Is(err, protocol.ErrCompacted) {
+			t.Errorf("%s: a watch that runs ends with %v", actives[k], err)
+		}
+	}
 	for _, name := range actives {
 		at := f.client(f.members[name])
 		for _, level := range []resources.Option{resources.Linearizable, resources.Local} {

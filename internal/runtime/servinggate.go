@@ -24,7 +24,7 @@ func quarantineOn(m *Member) func(storage.Quarantine) error {
 }
 
 // gateServing lets nobody read while there is nothing that may be read, because the
-// state is in quarantine, this member is a reserve, or the log is at a format level that
+// state is in quarantine or not confirmed, this member is a reserve, or the log is at a format level that
 // it does not know, and lets them again when
 // that is over. It is called before what comes of it begins: the state is not
 // replaced before all readers can know. Only the loop calls it,
@@ -34,6 +34,8 @@ func (m *Member) gateServing(s *replica.Situation) {
 	switch {
 	case s.Role == protocol.RoleReserve:
 		why, cause = reserveText, nil
+	case why == "" && s.Unconfirmed != "":
+		why, cause = s.Unconfirmed, nil
 	case s.Beyond != "":
 		why, cause = "this member cannot apply what is committed: "+s.Beyond, nil
 	}

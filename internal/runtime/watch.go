@@ -45,11 +45,12 @@ func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (*watcher, error) 
 		now := m.sight()
 		return now.WithheldOf(w.Resource)
 	}
-	if err := withheld(); err != nil {
-		return nil, err
-	}
 	inner, err := m.machine.WatchWithin(w, bytesMax)
 	if err != nil {
+		return nil, err
+	}
+	if err := withheld(); err != nil { // asked when it has begun: what is found out from now on ends it
+		inner.Close()
 		return nil, err
 	}
 	out := &watcher{inner, time.NewTicker(watchProgressEvery), m}

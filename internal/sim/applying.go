@@ -112,13 +112,6 @@ func (x *applying) apply() {
 			return
 		}
 	}
-	if work.Take != nil {
-		x.passes()
-		if x.driver.Taking() {
-			x.s.counts.add(countCheckpointEntriesSkipped, 1)
-		}
-		x.driver.Take(*work.Take)
-	}
 	x.digest = x.machine.Stats().Digest
 	x.s.counts.add(countApplied, uint64(len(batch)))
 	x.s.trace.note(tagApply, x.number, uint64(x.applied), 0)
@@ -129,10 +122,23 @@ func (x *applying) apply() {
 	x.answering = true
 	done := x.driver.Applied(work, results)
 	x.answering = false
+	x.takes(work)
 	x.replica.Applied(x.now(), done)
 	if x.serve(); x.alive(run) {
 		x.startApply()
 	}
+}
+
+// takes has a checkpoint taken, or the state counted, after a checkpoint entry.
+func (x *applying) takes(work *replica.Apply) {
+	if work.Take == nil {
+		return
+	}
+	x.passes()
+	if x.driver.Taking() {
+		x.s.counts.add(countCheckpointEntriesSkipped, 1)
+	}
+	x.driver.Take(work)
 }
 
 // installState makes the installed state the one in force.
@@ -141,12 +147,21 @@ func (x *applying) installState(a *replica.Apply) error {
 	x.applied = a.Installed
 	x.s.counts.add(countInstalls, 1)
 	x.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
-	return x.takesOver(a.Installed)
+	if x.unconfirmed() {
+		x.s.counts.add(countUnconfirmed, 1)
+	}
+	return x.takesOver(a.Installed, false)
 }
 
-// configured counts the seats that a committed configuration gives, the first
+// configured counts the seats that a committed configuration gives, and what is confirmed, the first
 // time that somebody applies it.
 func (s *checkers) configured(e *protocol.Entry) {
+	if e.Kind == protocol.EntryConfirmation && e.Index > protocol.Index(len(s.state.applies)) {
+		s.counts.add(countConfirmed, 1)
+		if !s.forked {
+			s.fail(s.state.confirmed(e))
+		}
+	}
 	if e.Kind != protocol.EntryConfiguration || e.Index <= protocol.Index(len(s.state.applies)) {
 		return
 	}

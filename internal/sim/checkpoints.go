@@ -49,7 +49,7 @@ func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
 	m.applied = restored.Applied
 	if restored.Applied > 0 {
 		m.s.counts.add(countFromCheckpoint, 1)
-		m.s.fail(m.takesOver(restored.Applied))
+		m.s.fail(m.takesOver(restored.Applied, true))
 	}
 	return rec, restored, nil
 }
@@ -62,6 +62,9 @@ func (h *hands) noted(n *driver.Note) {
 	case driver.Taking:
 		if n.Err == nil {
 			h.s.counts.add(countCheckpoints, 1)
+			if h.isWrong() {
+				h.s.counts.add(countWrongKept, 1)
+			}
 			h.tell(colorQuiet, "checkpoint %d", n.Index)
 		} else if h.disk.ails() {
 			h.s.counts.add(countCheckpointsGivenUp, 1)

@@ -130,7 +130,7 @@ func (x *serving) ask(o *op, q *protocol.Request, answer func(protocol.Result)) 
 	case o.consistency == protocol.Linearizable:
 		x.replica.Read(x.now(), x.read(q.Query, answer))
 		x.serve()
-	case x.quarantined() || x.diverged:
+	case x.quarantined() || x.diverged || x.unconfirmed():
 		answer(protocol.Failed(protocol.ErrNotServing))
 	default:
 		answer(x.query(q.Query))

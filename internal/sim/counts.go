@@ -140,6 +140,9 @@ const (
 	countQuarantineResumed
 	countDivergedUnseen
 	countTakenOver
+	countConfirmed
+	countUnconfirmed
+	countWrongKept
 	countBeyond
 	countManyChunks
 	countPins
@@ -195,7 +198,8 @@ var tallyNames = [tallies]string{
 	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersDiverged: "leaders with a wrong state",
 	countPassivesDiverged: "passives with a wrong state", countRecounted: "digests counted anew that differ", countDisputedRefused: "reads refused because states differ", countQuarantined: "states given up", countHealed: "states healed",
 	countQuarantineResumed: "quarantines gone on with after a start",
-	countDivergedUnseen:    "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
+	countDivergedUnseen:    "wrong states that were overwritten or lost", countTakenOver: "starts from a wrong state", countBeyond: "seeds ended by several wrong states at once",
+	countConfirmed: "checkpoints confirmed in the log", countUnconfirmed: "installations that waited for a confirmation", countWrongKept: "wrong checkpoints kept, and given to nobody",
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
@@ -240,8 +244,8 @@ func (k tally) minimum() uint64 {
 		return 40
 	case countSlowHandOvers: // it takes five seconds without another fault: there are about a hundred
 		return 40
-	case countTakenOver: // somebody has to need a checkpoint while its maker does not know that it is wrong
-		return 10
+	case countTakenOver: // a member has to end while it does not know that it is wrong
+		return 0
 	case countVotesAhead, countElectedAhead, countVotesWait: // no seed draws profileRoom: see TestLeadersAreElectedWhileAppendsWait
 		return 0
 	case countNotesLater: // a disk has to fill up within the last 104 bytes of a segment

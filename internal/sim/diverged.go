@@ -187,19 +187,21 @@ type wrongAt struct {
 	digest machine.Digest
 }
 
-// takesOver checks a state that the member has not applied itself. It may be a
-// wrong one: a member that does not know makes checkpoints, and gives them to
-// others.
-func (x *applying) takesOver(i protocol.Index) error {
+// takesOver checks a state that the member has not applied in this run: that of a checkpoint of
+// others, or its own, which may be a wrong one that it does not know to be. It gives such a one to nobody.
+func (x *applying) takesOver(i protocol.Index, own bool) error {
 	s := x.s
 	if s.forked {
 		return nil
 	}
 	index, digest := x.machine.Digest()
 	if s.state.wrong[wrongAt{i, digest}] && index == i && (i > s.state.lastApplied() || s.state.applies[i-1].digest != digest) {
+		if !own {
+			return violated(RuleQuarantine, "%s has got a wrong state from others, at %d", x.name, i)
+		}
 		s.counts.add(countTakenOver, 1)
 		x.goesWrong()
-		x.tell(colorFault, "%% takes a wrong state over")
+		x.tell(colorFault, "%% begins from a wrong state of its own")
 		s.mostAreRight()
 		return nil
 	}
@@ -210,8 +212,9 @@ func (x *applying) takesOver(i protocol.Index) error {
 	return err
 }
 
-// mostAreRight ends the run if wrong states have spread to so many actives that
-// the others are no majority: no promise covers that.
+// mostAreRight ends the run if so many actives are wrong, each in its own way, that
+// the others are no majority: no promise covers that. Wrong states do not spread; one whose member was
+// down while another one went wrong comes back.
 func (s *cluster) mostAreRight() {
 	for _, m := range s.machines() {
 		list := m.knew
@@ -221,7 +224,7 @@ func (s *cluster) mostAreRight() {
 		for _, c := range list {
 			if !s.bears(c.Configuration, nil) {
 				s.counts.add(countBeyond, 1)
-				s.trace.say("wrong states have spread: no promise covers this")
+				s.trace.say("too many states are wrong at once: no promise covers this")
 				s.over = true
 				return
 			}

@@ -126,7 +126,7 @@ func (x *serving) reads() *driver.Reads {
 		Machine: x.machine, Longest: func() protocol.Instant { return replica.FreshOf(x.replica, x.now()).At },
 		Sight: func() driver.Sight {
 			sight := driver.Sight{Fresh: x.fresh, Differs: replica.SituationOf(x.replica).Differs}
-			if x.quarantined() || x.diverged {
+			if x.quarantined() || x.diverged || x.unconfirmed() {
 				sight.Suspended = protocol.ErrNotServing
 			}
 			return sight

@@ -211,6 +211,11 @@ func (p *process) quarantined() bool {
 	return p.up() && p.replica.Status(p.now()).Quarantine != ""
 }
 
+// unconfirmed reports whether the member's state is that of a checkpoint that its log has not confirmed.
+func (p *process) unconfirmed() bool {
+	return p.up() && replica.SituationOf(p.replica).Unconfirmed != ""
+}
+
 // receive takes a message from another member.
 func (p *process) receive(from protocol.MemberID, msg protocol.Message) {
 	p.replica.Receive(p.now(), from, msg)

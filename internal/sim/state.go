@@ -104,6 +104,18 @@ func (s *state) applied(name string, e *protocol.Entry, r *protocol.Result, inde
 	return s.execute(e.Index, &c, r)
 }
 
+// confirmed checks what the log says of the state at a checkpoint entry.
+func (s *state) confirmed(e *protocol.Entry) error {
+	m, err := protocol.DecodeConfirmation(e.Data)
+	switch {
+	case err != nil || m.Index >= e.Index:
+		return violated(RuleState, "the data of %s is no confirmation: %v", e, err)
+	case s.applies[m.Index-1].digest.Bytes() != m.Digest:
+		return violated(RuleDigest, "the log confirms %x at %d, and right is %s", m.Digest, m.Index, s.applies[m.Index-1].digest)
+	}
+	return nil
+}
+
 func hashOf(r *protocol.Result) uint64 {
 	return xxh3.Hash(r.Data) ^ mix(xxh3.HashString(string(r.Code)))
 }

@@ -112,13 +112,13 @@ func decodeItem(key, value []byte, at protocol.Index, lastSpace string) (it stor
 	return it, ok && it.Index > 0 && it.Index <= at
 }
 
-// A pointer file: magic, format, the store's number, the manifest, a sum of
-// all that.
+// A pointer file: magic, format, the store's number, from format 2 on marks (1: the checkpoint was
+// installed, 2: it is confirmed), the manifest, a sum of all that.
 const (
 	pointerMagic    = "STARCKPT"
-	pointerFormat   = 1
+	pointerFormat   = 2
 	pointerFixed    = 8 + 4 + 8 + 8
-	pointerBytesMax = pointerFixed + storage.ManifestBytesMax
+	pointerBytesMax = pointerFixed + 1 + storage.ManifestBytesMax
 )
 
 // pointer says where a checkpoint is, and what.
@@ -130,10 +130,18 @@ type pointer struct {
 func encodePointer(p pointer) []byte {
 	le := binary.LittleEndian
 	d := storage.EncodeManifest(p.manifest)
-	b := make([]byte, 0, pointerFixed+len(d))
+	b := make([]byte, 0, pointerFixed+1+len(d))
 	b = append(b, pointerMagic...)
 	b = le.AppendUint32(b, pointerFormat)
 	b = le.AppendUint64(b, p.store)
+	marks := byte(0)
+	if p.manifest.Installed {
+		marks |= 1
+	}
+	if p.manifest.Confirmed {
+		marks |= 2
+	}
+	b = append(b, marks)
 	b = append(b, d...)
 	return le.AppendUint64(b, xxh3.Hash(b))
 }
@@ -146,14 +154,20 @@ func decodePointer(b []byte) (pointer, error) {
 	if n < pointerFixed || string(b[:8]) != pointerMagic || le.Uint64(b[n-8:]) != xxh3.Hash(b[:n-8]) {
 		return pointer{}, protocol.ErrCorrupt.With("damaged data: pointer of a checkpoint")
 	}
-	if f := le.Uint32(b[8:]); f > pointerFormat {
+	f := le.Uint32(b[8:])
+	if f > pointerFormat {
 		return pointer{}, protocol.ErrDirectory.With(fmt.Sprintf(
 			"the checkpoints have format %d, this program knows formats up to %d: use a newer version", f, pointerFormat))
 	}
-	d, err := storage.DecodeManifest(b[20 : n-8])
-	if err != nil {
+	marks, rest := byte(0), b[20:n-8]
+	if f >= 2 && len(rest) > 0 {
+		marks, rest = rest[0], rest[1:]
+	}
+	d, err := storage.DecodeManifest(rest)
+	if err != nil || marks > 3 {
 		return pointer{}, protocol.ErrCorrupt.Because(err)
 	}
+	d.Installed, d.Confirmed = marks&1 != 0, marks&2 != 0
 	return pointer{store: le.Uint64(b[12:]), manifest: d}, nil
 }
 

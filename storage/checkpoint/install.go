@@ -365,7 +365,9 @@ func (in *Install) Commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := x.publish(ctx, in.d, t); err != nil {
+	d := in.d
+	d.Installed = true
+	if err := x.publish(ctx, d, t); err != nil {
 		return err
 	}
 	s.outgrown(in.d.Index)

@@ -199,11 +199,23 @@ func (s *Store) unnamed() (stores, marks []string, err error) {
 	return stores, marks, nil
 }
 
-// freeSlot returns the place of the next pointer: not that of the newest kept
-// checkpoint, and rather an empty one. The caller holds the lock.
+// stays returns the checkpoint that stays when a newer one is kept, nil if there is none: the newest, or
+// the last one that is confirmed. The list is the newest first.
+func stays(list []*kept) *kept {
+	switch {
+	case len(list) == 0:
+		return nil
+	case len(list) == slots && list[1].manifest.Confirmed && !list[0].manifest.Confirmed:
+		return list[1]
+	}
+	return list[0]
+}
+
+// freeSlot returns the place of the next pointer: not that of the checkpoint that stays,
+// and rather an empty one. The caller holds the lock.
 func (s *Store) freeSlot() int {
-	if len(s.kept) > 0 {
-		return 1 + slots - s.kept[0].slot
+	if k := stays(s.kept); k != nil {
+		return 1 + slots - k.slot
 	}
 	return 1
 }

@@ -121,13 +121,13 @@ func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base
 	return w, nil
 }
 
-// older returns the older one of two kept checkpoints, nil if there are not two.
+// older returns the older one of two kept checkpoints, nil if there are not two, or it stays.
 // [S] Two kept ones never share a store, nor any file of one: what is next takes
 // the place of the older, and begins as it or from nothing.
 func (s *Store) older() *kept {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.kept) < 2 {
+	if len(s.kept) < 2 || stays(s.kept) == s.kept[1] {
 		return nil
 	}
 	return s.kept[1]
@@ -313,6 +313,7 @@ func (s *Store) point(h *home, d storage.Manifest, t *table) error {
 	if s.closed {
 		return protocol.ErrClosed
 	}
+	stay := stays(s.kept)
 	k := &kept{slot: s.freeSlot(), pointer: pointer{store: h.number, manifest: d}, table: t}
 	if err := s.checkSpace(uint64(len(d.Chunks)*16), s.o.SpaceReserve/2); err != nil {
 		return err
@@ -321,15 +322,50 @@ func (s *Store) point(h *home, d storage.Manifest, t *table) error {
 	if err := s.fsys.SyncDir(s.dir); err != nil {
 		return unusable("syncing the directory of the checkpoints", err)
 	}
-	name := pointerName(k.slot)
-	if err := vfs.WriteBeside(s.fsys, s.path(name), encodePointer(k.pointer)); err != nil {
-		return unusable("writing the pointer of a checkpoint", err)
-	}
-	if err := s.rename(name+vfs.TemporarySuffix, name); err != nil {
+	if err := k.pointer.write(s, k.slot); err != nil {
 		return err
 	}
-	s.retire(s.kept[min(1, len(s.kept)):])
-	s.kept = append([]*kept{k}, s.kept[:min(1, len(s.kept))]...)
+	rest := slices.DeleteFunc(slices.Clone(s.kept), func(o *kept) bool { return o == stay })
+	s.retire(rest)
+	s.kept = []*kept{k}
+	if stay != nil {
+		s.kept = append(s.kept, stay)
+	}
+	return nil
+}
+
+// write writes a pointer in the place of what is there. The caller holds the lock.
+func (p pointer) write(s *Store, slot int) error {
+	name := pointerName(slot)
+	if err := vfs.WriteBeside(s.fsys, s.path(name), encodePointer(p)); err != nil {
+		return unusable("writing the pointer of a checkpoint", err)
+	}
+	return s.rename(name+vfs.TemporarySuffix, name)
+}
+
+// SetConfirmed implements storage.CheckpointStore.
+func (s *Store) SetConfirmed(index protocol.Index, confirmed bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.manifest.Index == index })
+	switch {
+	case s.closed:
+		return protocol.ErrClosed
+	case s.inspects:
+		return errInspects
+	case s.failed != nil:
+		return s.failed
+	case i < 0:
+		return notKept(index)
+	case s.kept[i].manifest.Confirmed == confirmed:
+		return nil
+	}
+	marked := s.kept[i].pointer
+	marked.manifest.Confirmed = confirmed
+	if err := marked.write(s, s.kept[i].slot); err != nil {
+		return err
+	}
+	s.kept[i].manifest.Confirmed = confirmed
 	return nil
 }
 

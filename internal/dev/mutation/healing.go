@@ -5,6 +5,8 @@ package mutation
 func healing() []Mutation {
 	all := append(repaired(), repairSteps()...)
 	all = append(append(all, convicted()...), disputed()...)
+	all = append(all, confirmed()...)
+	all = append(all, vouched()...)
 	return append(append(append(all, recovered()...), restarted()...), increments()...)
 }
 
@@ -236,8 +238,8 @@ func recovered() []Mutation {
 		},
 		{
 			Name: "quarantine-ends-on-any-word", Breaks: "a member ends its quarantine although a majority had another state than its own at the later checkpoint entry, too",
-			File: "internal/replica/audit.go", Tests: replica,
-			Old: "case known && doubted && mine == winner:",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "case same && doubted:",
 			New: "case known && doubted:",
 		},
 		{
@@ -249,14 +251,14 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "return right == c.Digest",
-			New: "return right == c.Digest || c.Index > 0",
+			Old: "if d.isRight(c) {",
+			New: "if d.isRight(c) || c.Index > 0 {",
 		},
 		{
 			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "c.Index >= q.at && c.Index != q.resumed && (!known",
-			New: "c.Index > q.at && c.Index != q.resumed && (!known",
+			Old: "c.Index >= q.at && c.Index != q.resumed &&",
+			New: "c.Index > q.at && c.Index != q.resumed &&",
 		},
 	}
 }
@@ -286,8 +288,8 @@ func restarted() []Mutation {
 		{
 			Name: "quarantine-ends-as-it-began", Breaks: "a start applies its log anew, comes to the same wrong state, and serves it",
 			File: "internal/replica/audit.go", Tests: replica,
-			Old: "known && right != digest && d.standing.in[replaying] {",
-			New: "known && right != digest && false {",
+			Old: "if right, says, known := d.right(i); known {",
+			New: "if right, says, known := d.right(i); known && !d.standing.in[replaying] {",
 		},
 	}
 }

@@ -1,0 +1,111 @@
+package mutation
+
+// confirmed are bugs in what the log says of the states at its checkpoint entries.
+func confirmed() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "confirmed-by-the-leader-alone", Breaks: "a leader that is wrong makes its state everybody's",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "findDigest(d.polled, x.index); polled",
+			New: "findDigest(d.own, x.index); polled",
+		},
+		{
+			Name: "confirmation-not-heeded", Breaks: "a member that has something else than the log confirms goes on to serve it",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "case known && !same && !doubted:",
+			New: "case known && !same && !doubted && i > d.log.applied:",
+		},
+		{
+			Name: "unconfirmed-is-given", Breaks: "who is wrong and does not know hands its state to a voter that is far behind, and two of three convict the third",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "if c.audit.confirms(&c.kept[i]) {\n\t\t\tlist",
+			New: "if c.kept[i].Index > 0 {\n\t\t\tlist",
+		},
+		{
+			Name: "installed-counts-at-once", Breaks: "a checkpoint of others is served and fed before the log has confirmed it",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "waits := !d.confirms(c)",
+			New: "waits := !d.confirms(c) && c.Index == 0",
+		},
+		{
+			Name: "installed-counts-after-a-start", Breaks: "a checkpoint of others that the log has not confirmed is served after a crash",
+			File: "internal/replica/replica.go", Tests: replica,
+			Old: "d.Index == restored.Applied && d.Installed {",
+			New: "d.Index == restored.Applied && d.Installed && d.Index == 0 {",
+		},
+		{
+			Name: "confirmed-is-pushed-out", Breaks: "while nobody knows who is right the last checkpoint that was confirmed goes: no member can come to a right state again",
+			File: "storage/checkpoint/recover.go", Tests: []string{"./storage/checkpoint"},
+			Old: "case len(list) == slots && list[1].manifest.Confirmed && ",
+			New: "case len(list) > slots && list[1].manifest.Confirmed && ",
+		},
+		{
+			Name: "head-above-the-confirmed", Breaks: "the log above the last confirmed checkpoint is given up",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "below = min(below, c.confirmed()+1, max(",
+			New: "below = min(below, max(",
+		},
+		{
+			Name: "confirmed-and-not-there", Breaks: "a dispute ends by a state of which there is no checkpoint, and which the log does not lead to: the others come to something else for ever",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "!c.busy && c.passed > c.newest() &&",
+			New: "!c.busy && c.since < 0 &&",
+		},
+		{
+			Name: "disputed-is-told", Breaks: "a watch that runs goes on to tell what nobody knows to be right",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "if err == nil && w.withheld != nil {",
+			New: "if err == nil && n == nil && w.withheld != nil {",
+		},
+		{
+			Name: "confirmation-counts-as-written", Breaks: "a cluster where nobody writes goes on to take checkpoints and to confirm them",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "c.since -= len(last.Raw)",
+			New: "c.since -= 0 * len(last.Raw)",
+		},
+	}
+}
+
+// vouched are bugs in what counts as the log's word.
+func vouched() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "heard-is-confirmed", Breaks: "a checkpoint is given by what a majority was heard to have: whoever gets it need not find the confirmation in its log",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "said, known := findDigest(d.confirmations.said, c.Index)",
+			New: "said, _, known := d.right(c.Index)",
+		},
+		{
+			Name: "confirmed-is-forgotten", Breaks: "a start in a dispute does not know the last confirmed checkpoint: nobody gets it, and it goes",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "return c.Confirmed || known &&",
+			New: "return known &&",
+		},
+		{
+			Name: "confirmed-is-not-marked", Breaks: "a start does not find which checkpoint was confirmed",
+			File: "storage/checkpoint/codec.go", Tests: []string{"./storage/checkpoint"},
+			Old: "marks |= 2",
+			New: "marks |= 0",
+		},
+		{
+			Name: "unconfirmed-has-a-say", Breaks: "a leader confirms by its own word a state that it has from others",
+			File: "internal/replica/audit.go", Tests: replica,
+			Old: "known = known && !d.standing.in[unconfirmed]",
+			New: "",
+		},
+		{
+			Name: "built-on-others-counts", Breaks: "a checkpoint that was taken of a state that waits for its confirmation is served after a crash",
+			File: "internal/replica/apply.go", Tests: replica,
+			Old: ", Installed: a.standing.in[unconfirmed]}",
+			New: "}",
+		},
+		{
+			Name: "replayed-is-right-by-itself", Breaks: "a state that keeps going bad is fetched anew without a pause",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "d.standing.may(mayVouch) && i > q.fetched {",
+			New: "i > 0 {",
+		},
+	}
+}

@@ -1,0 +1,121 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// [S] Counterexample: a majority is heard, and the checkpoint is given before the confirmation is in the log. Whoever
+// installs it finds no confirmation.
+func TestWhatAMajorityWasHeardToHaveIsNotGiven(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.asks(2, 15, 7)
+	p.says(3, 15, 1)
+	if _, heard := findDigest(p.r.audit.polled, 15); !heard {
+		t.Fatal("no majority was heard")
+	}
+	if list := p.r.checkpoints.giveable(); len(list) != 0 || len(p.confirmed()) != 0 || p.r.checkpoints.confirmed() != 0 {
+		t.Errorf("%d are given, marked are %v, the log is kept above %d; and the log confirms nothing", len(list), p.confirmed(), p.r.checkpoints.confirmed())
+	}
+	d := p.kept[0]
+	d.Installed = true
+	p.r.audit.awaits(&d)
+	if !p.r.standing.in[unconfirmed] {
+		t.Error("a checkpoint of others counts by what a majority was heard to have")
+	}
+}
+
+// Counterexample: a state keeps going bad and is fetched without a pause: each time it is right after it was
+// replayed.
+func TestAStateThatWasReplayedIsNotTakenForOneThatStaysRight(t *testing.T) {
+	p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	q := &p.r.standing.quarantine
+	q.falls, q.fetched = 3, 20
+	p.learns(21, 15, 1) // it was replayed
+	expect(t, "quarantines in a row, 15 was replayed", q.falls, 3)
+	p.entry(22)
+	p.r.standing.set(replaying, true)
+	p.learns(23, 22, 1)
+	expect(t, "quarantines in a row, the state is being replayed", q.falls, 3)
+	p.r.standing.set(replaying, false)
+	p.entry(24)
+	p.learns(25, 24, 1)
+	expect(t, "quarantines in a row, it came to 24 in service", q.falls, 0)
+	q.falls = 3
+	p.r.audit.endQuarantine()
+	p.r.audit.decide(p.now, 24, [16]byte{1}, majoritySays)
+	expect(t, "quarantines in a row, all up to 25 was replayed", q.falls, 3)
+}
+
+// A leader that came by its state from others, and whose log does not confirm that, would serve nobody for ever. Its
+// own word does not count.
+func TestALeaderThatIsNotConfirmedHasAMajorityOfTheOthersConfirmIt(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	i := c.checkpointEntry()
+	c.r.audit.awaits(&storage.Manifest{Index: i})
+	c.has = map[protocol.MemberID]byte{id(2): 0}
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	if got := c.confirmations(); len(got) != 0 || !c.r.standing.in[unconfirmed] {
+		t.Fatalf("confirmed %+v by itself and one of two others", got)
+	}
+	c.has[id(3)] = 0
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	if got := c.confirmations(); len(got) != 1 || c.r.standing.in[unconfirmed] {
+		t.Errorf("confirmed %+v, and it waits: %t", got, c.r.standing.in[unconfirmed])
+	}
+}
+
+// Counterexample: the next checkpoint entry is always there before the answers to the last one are.
+func TestWhatIsKnownIsConfirmedAlthoughThereIsANewerEntry(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	c.r.cfg.CheckpointEvery = -1
+	i := c.checkpointEntry()
+	c.checkpointEntry()
+	c.r.audit.polled = keepDigest(c.r.audit.polled, digestAt{index: i})
+	c.pass(100 * time.Millisecond)
+	c.pass(100 * time.Millisecond)
+	if got := c.confirmations(); len(got) != 1 || got[0].Index != i {
+		t.Errorf("confirmed %+v, want %d", got, i)
+	}
+}
+
+// Counterexample: a leader without a state has proposed a checkpoint entry, and another leader's entry took its
+// place. When it leads again it asks for what nobody has, and nothing is confirmed.
+func TestACheckpointEntryThatIsGoneIsNotSought(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	c.r.cfg.CheckpointEvery = -1
+	i := c.checkpointEntry()
+	x := &c.r.audit.confirmations
+	x.sought, x.soughtIn = c.r.log.logTerms().LastIndex()+1, c.r.log.lead().Term()
+	c.has = map[protocol.MemberID]byte{id(2): 0, id(3): 0}
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	if got := c.confirmations(); len(got) != 1 || got[0].Index != i || x.sought != 0 {
+		t.Errorf("confirmed %+v, sought is %d", got, x.sought)
+	}
+	x.sought, x.soughtIn = i, x.term-1
+	c.pass(100 * time.Millisecond)
+	expect(t, "the entry is of another term; sought is", x.sought, 0)
+}
+
+// A checkpoint that was taken of a state that waits for its confirmation waits after a start, too; a state that is
+// replaced by a confirmed one waits no more.
+func TestWhatIsBuiltOnACheckpointOfOthersWaitsAsItDoes(t *testing.T) {
+	p := joined(t)
+	p.entry(41)
+	if p.kept[0].Index != 41 || !p.kept[0].Installed {
+		t.Errorf("kept is %d, as one of others: %t", p.kept[0].Index, p.kept[0].Installed)
+	}
+	p.r.audit.awaits(&storage.Manifest{Index: 50, Confirmed: true})
+	if p.r.standing.in[unconfirmed] {
+		t.Error("it waits for the confirmation of a state that it does not have any more")
+	}
+}
