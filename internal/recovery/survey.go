@@ -135,6 +135,9 @@ type rightOnes struct {
 
 func (r rightOnes) Kept() []storage.Manifest { return right(r.quarantine, r.CheckpointStore.Kept()) }
 
+// SetConfirmed changes nothing: the directory stays as it was found.
+func (r rightOnes) SetConfirmed(protocol.Index, bool) error { return nil }
+
 // Note says why checkpoints of a directory do not count; empty: all do.
 func (s *Survivor) Note() string { return doubts(s.Dir, s.Quarantine) }
 

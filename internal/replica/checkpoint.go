@@ -169,7 +169,11 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 		d := &kept[0]
 		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
+	last := c.confirmed()
 	c.setKept(kept)
+	if last != 0 && c.confirmed() == 0 {
+		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("%s: until the log confirms a newer one, others get none", c.lost(last)))
+	}
 	c.busy = false
 	c.mark()
 	if !c.standing.may(mayKeep) {
@@ -177,6 +181,15 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	}
 	c.offer(now)
 	c.dropHead(now)
+}
+
+// lost says why the last confirmed checkpoint, at an index, is kept no more.
+func (c *checkpoints) lost(i protocol.Index) string {
+	why := "was found damaged, or is of a state that had diverged"
+	if c.room.full() {
+		why = "has given way to a newer one, for want of room on the disk"
+	}
+	return fmt.Sprintf("the checkpoint at %d, the last that the log confirms, %s", i, why)
 }
 
 // mark has the store mark which checkpoints the log confirms: the last one of them stays, and the next run

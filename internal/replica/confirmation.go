@@ -24,6 +24,8 @@ type confirmations struct {
 	// proposed is the highest one that this leader has proposed a confirmation of, in term.
 	proposed protocol.Index
 	term     protocol.Term
+	// stranded is from when on a leader of that term that waits for a confirmation hands over.
+	stranded protocol.Instant
 	// sought is the checkpoint entry that a leader without a state has proposed to get one, in soughtIn.
 	sought   protocol.Index
 	soughtIn protocol.Term
@@ -42,7 +44,7 @@ func (d *audit) confirm(now protocol.Instant) {
 		return
 	}
 	if c.term != term {
-		c.term, c.proposed = term, 0
+		c.term, c.proposed, c.stranded = term, 0, now.Add(digestPatience)
 	}
 	if t, held := d.log.logTerms().TermAt(c.sought); !held || t != c.soughtIn {
 		c.sought = 0 // another leader's entry took its place
@@ -67,6 +69,16 @@ func (d *audit) confirm(now protocol.Instant) {
 	if _, err := d.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryConfirmation, Data: entry}}); err == nil {
 		c.proposed = known.index
 	}
+}
+
+// strandedAt returns the checkpoint of others that a leader's state came from, if its log does not confirm it and the
+// others have not for a while, or 0. It would serve nobody, where another one may.
+func (d *audit) strandedAt(now protocol.Instant) protocol.Index {
+	c := &d.confirmations
+	if d.standing.in[unconfirmed] && c.term == d.log.lead().Term() && now >= c.stranded {
+		return c.from
+	}
+	return 0
 }
 
 // seek asks the actives what they have at a checkpoint entry, once a digestPause at most.

@@ -167,7 +167,7 @@ func connect(r *Replica) {
 	r.hearing.ground, r.hearing.gossip, r.sessions.ground = g, r.gossip, g
 	r.types.ground, r.types.who = g, &r.hearing
 	r.formats = formats{ground: g, who: &r.hearing, checkpoints: &r.checkpoints}
-	r.transferees.ground, r.transferees.places, r.transferees.gossip = g, &r.unreadable, r.gossip
+	r.transferees.ground, r.transferees.places, r.transferees.audit, r.transferees.gossip = g, &r.unreadable, &r.audit, r.gossip
 	r.transferees.slow = slowness{ground: g, tempo: tempo{cfg: &r.cfg, disk: &r.disk, apply: &r.apply}, room: &r.transferees}
 	r.fetches.out = &r.out
 	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, asked: &r.commands}

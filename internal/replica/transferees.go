@@ -28,6 +28,9 @@ const WithoutRoom = "has no room on its disk"
 type transferees struct {
 	ground
 	places interface{ stuck() string }
+	audit  interface {
+		strandedAt(now protocol.Instant) protocol.Index
+	}
 	gossip interface{ Heard() []gossip.Heard }
 
 	now Hampered
@@ -73,6 +76,9 @@ func (h *transferees) hindered() (why string, applied protocol.Index) {
 // as rarely as the policy asks.
 func (h *transferees) handOver(now protocol.Instant) {
 	why, applied := h.hindered()
+	if from := h.audit.strandedAt(now); why == "" && from != 0 {
+		why, applied = "has a state that its log does not confirm", from
+	}
 	s := h.log.lead().Status()
 	if h.begin(s.Term); why != h.why {
 		h.why, h.tried, h.next = why, nil, 0

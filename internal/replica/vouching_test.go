@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,52 @@ func TestWhatIsBuiltOnACheckpointOfOthersWaitsAsItDoes(t *testing.T) {
 	p.r.audit.awaits(&storage.Manifest{Index: 50, Confirmed: true})
 	if p.r.standing.in[unconfirmed] {
 		t.Error("it waits for the confirmation of a state that it does not have any more")
+	}
+}
+
+// passes lets time pass, in steps in which the others answer.
+func (c *crew) passes(d time.Duration) {
+	for end := c.now.Add(d); c.now < end; {
+		c.pass(100 * time.Millisecond)
+	}
+}
+
+// Counterexample: of three voters one is gone, and the leader's state came from others and is not confirmed. The third alone
+// is no majority, and would serve if it led.
+func TestALeaderThatNobodyConfirmsHandsOver(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	i := c.checkpointEntry()
+	c.r.audit.awaits(&storage.Manifest{Index: i})
+	c.has = map[protocol.MemberID]byte{id(2): 0}
+	c.r.SetPeers(c.now, []protocol.Peer{{ID: id(2), Name: "two", Address: "h:2", Role: protocol.RoleActive}})
+	c.passes(5 * time.Second)
+	c.r.Receive(c.now, id(2), &protocol.Have{First: 1, LastIndex: i, Applied: i})
+	if c.passes(time.Second); len(c.transferees) != 0 {
+		t.Fatalf("%v are to lead, and the others have not been asked for long", c.transferees)
+	}
+	for range 70 {
+		c.passes(time.Second)
+		c.r.Receive(c.now, id(2), &protocol.Have{First: 1, LastIndex: i, Applied: i})
+	}
+	if len(c.transferees) == 0 || c.transferees[0] != id(2) {
+		t.Errorf("%v are to lead, want 2, whose state is as far", c.transferees)
+	}
+}
+
+// That nothing can be given to others any more is said, and why.
+func TestALastConfirmedCheckpointThatGoesIsSaid(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		p := patientOf(t, 9, marked([]byte{1, 2, 3}, 1, 1), always(1))
+		p.kept = p.kept[:2]
+		p.r.Kept(p.now, p.kept)
+		p.learns(21, 10, 1)
+		p.r.Hamper(p.now, Hampered{Full: full})
+		p.serve()
+		p.events = ""
+		p.r.Kept(p.now, p.kept[:1])
+		p.serve()
+		if room := strings.Contains(p.events, "for want of room"); !strings.Contains(p.events, "the checkpoint at 10, the last that the log confirms") || room != full {
+			t.Errorf("the disk is full: %t, and it says %q", full, p.events)
+		}
 	}
 }

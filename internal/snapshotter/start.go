@@ -127,6 +127,9 @@ func (s *starting) run(ctx context.Context) (replica.OpenedState, error) {
 			}
 		}
 		s.machine.Install(loader)
+		if err := s.markOlder(ctx); err != nil {
+			return replica.OpenedState{}, fmt.Errorf("the checkpoints kept: %w", err)
+		}
 		return replica.OpenedState{Kept: s.store.Kept(), Applied: d.Index, Time: loader.Time()}, nil
 	}
 }

@@ -107,5 +107,23 @@ func vouched() []Mutation {
 			Old: "d.standing.may(mayVouch) && i > q.fetched {",
 			New: "i > 0 {",
 		},
+		{
+			Name: "start-marks-nothing", Breaks: "a member that ended between a confirmation and its mark gives the confirmed checkpoint to nobody, and lets it go",
+			File: "internal/snapshotter/confirmed.go", Tests: []string{"./internal/snapshotter"},
+			Old: "kept[0].Confirmed || kept[1].Confirmed {",
+			New: "kept[0].Confirmed || kept[1].Index > 0 {",
+		},
+		{
+			Name: "recovered-is-of-others", Breaks: "the only voter of a recovered cluster waits for others to confirm what it begins with",
+			File: "internal/recovery/recover.go", Tests: []string{"./internal/runtime"},
+			Old: "Index: r.result.Begin, Term: r.result.Term, LogSum:",
+			New: "Installed: true, Index: r.result.Begin, Term: r.result.Term, LogSum:",
+		},
+		{
+			Name: "stranded-leader-leads-on", Breaks: "a leader whose state nobody confirms serves nobody, and another one could",
+			File: "internal/replica/transferees.go", Tests: replica,
+			Old: "why == \"\" && from != 0 {",
+			New: "why == \"\" && from > protocol.IndexMax {",
+		},
 	}
 }
