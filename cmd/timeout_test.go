@@ -28,7 +28,7 @@ var timedCommands = map[string]timedCommand{
 	"counter get": {args: "c"}, "counter add": {args: "c 1"}, "counter set": {args: "c 1"}, "counter cas": {args: "c 1 2"},
 	"resource list": {}, "resource delete": {args: "m"},
 	"autopilot get": {}, "autopilot set": {args: "--actives 3"},
-	"promote": {args: "a2"}, "demote": {args: "a2"}, "remove": {args: "a2"}, "transfer": {}, "leave": {},
+	"promote": {args: "a2"}, "demote": {args: "a2"}, "remove": {args: "a2"}, "transfer": {}, "leave": {}, "impose": {args: "--yes a2"},
 }
 
 type timedCommand struct {

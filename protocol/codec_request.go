@@ -204,7 +204,12 @@ func (r *reader) watch() *Watch {
 }
 
 func (s *MembershipChange) append(dst []byte) []byte {
-	dst = appendArray(dst, 10)
+	imposes := !s.Impose.IsZero()
+	if imposes { // an earlier release refuses it, and takes all others
+		dst = appendArray(dst, 11)
+	} else {
+		dst = appendArray(dst, 10)
+	}
 	dst = appendUint(dst, uint64(s.Version))
 	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove, s.Absent} {
 		dst = appendIDs(dst, ids)
@@ -220,12 +225,18 @@ func (s *MembershipChange) append(dst []byte) []byte {
 	} else {
 		dst = appendUint(dst, uint64(*s.StateBytes))
 	}
-	dst = appendBool(dst, s.Transfer)
-	return appendID(dst, s.Transferee)
+	dst = appendID(appendBool(dst, s.Transfer), s.Transferee)
+	if imposes {
+		dst = appendID(dst, s.Impose)
+	}
+	return dst
 }
 
 func (r *reader) membershipChange() *MembershipChange {
-	r.array(10)
+	fields := r.arrayTo(11, 1)
+	if fields < 10 {
+		r.fail("an array of another length")
+	}
 	s := &MembershipChange{Version: r.index(), Promote: r.memberIDs(), Demote: r.memberIDs(), Remove: r.memberIDs(), Absent: r.memberIDs()}
 	s.Target = int(r.uintTo(ActivesMax))
 	if !r.isNil() {
@@ -237,6 +248,11 @@ func (r *reader) membershipChange() *MembershipChange {
 		s.StateBytes = &n
 	}
 	s.Transfer, s.Transferee = r.bool(), r.member()
+	if fields > 10 {
+		if s.Impose = r.member(); s.Impose.IsZero() {
+			r.fail("nobody whose state is to be imposed")
+		}
+	}
 	return s
 }
 

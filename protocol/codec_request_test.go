@@ -28,7 +28,7 @@ func sampleRequests() []*Request {
 		{ID: 13, Kind: RequestJoin, Founding: &Founding{}},
 		{ID: 7, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Absent: []MemberID{idB}, Target: 5,
-			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, StateBytes: new(int64(1 << 30)), Transfer: true, Transferee: idA,
+			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, StateBytes: new(int64(1 << 30)), Transfer: true, Transferee: idA, Impose: idB,
 		}},
 		{ID: 8, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{}},
 		{ID: 9, Kind: RequestAutopilot},

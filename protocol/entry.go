@@ -22,11 +22,14 @@ const (
 	// EntryConfirmation carries one Confirmation, encoded: which digest the state has at a
 	// checkpoint entry. Applying it changes nothing in the state.
 	EntryConfirmation EntryKind = 6
+	// EntryRuling is a confirmation that an operator makes where no majority has one state: that of
+	// one member is everybody's from then on.
+	EntryRuling EntryKind = 7
 )
 
 // String returns the kind's name.
 func (k EntryKind) String() string {
-	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint", "confirmation")
+	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint", "confirmation", "ruling")
 }
 
 // EntryKindMax bounds the kinds that there can be.

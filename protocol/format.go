@@ -49,7 +49,7 @@ func (l FormatLevel) Has(k EntryKind) bool {
 
 // level is the one that has brought the kind; 0: this code does not know it.
 func (k EntryKind) level() FormatLevel {
-	if k >= EntryNoop && k <= EntryConfirmation {
+	if k >= EntryNoop && k <= EntryRuling {
 		return FormatFirst
 	}
 	return nextLevel(k)

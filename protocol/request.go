@@ -232,6 +232,9 @@ type MembershipChange struct {
 	// looked at.
 	Transfer   bool
 	Transferee MemberID
+	// Impose makes the state of that member, which has to lead, everybody's where no majority of the
+	// actives has one. Nothing else may be set with it, and Version is not looked at.
+	Impose MemberID
 }
 
 // Response is one frame from a member to a client.

@@ -16,7 +16,7 @@ const FormatKnown FormatLevel = 2
 
 // EntryNext is a kind of entries that level 2 brings. It writes the cluster time into the
 // state: who passed over one would have another state.
-const EntryNext EntryKind = 7
+const EntryNext EntryKind = 8
 
 func nextLevel(k EntryKind) FormatLevel {
 	if k == EntryNext {

@@ -112,10 +112,10 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 	})
 }
 
-// cut returns the entries of one batch: those up to the first checkpoint entry or confirmation, or all.
+// cut returns the entries of one batch: those up to the first checkpoint entry, confirmation or ruling, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
-		if k := entries[i].Kind; k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {
+		if k := entries[i].Kind; k == protocol.EntryCheckpoint || isConfirmation(k) {
 			return entries[: i+1 : i+1]
 		}
 	}

@@ -50,6 +50,8 @@ type checkpoints struct {
 	// written, and so it is as long as busy says.
 	passed protocol.Index
 	busy   bool
+	// wanted says that an operator waits for a checkpoint of the state, and none was taken.
+	wanted bool
 	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
@@ -285,7 +287,7 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
-	if last.Kind == protocol.EntryConfirmation {
+	if isConfirmation(last.Kind) {
 		c.since -= len(last.Raw) // it writes nothing: a cluster where nobody writes comes to rest
 		c.audit.confirmed(now, last)
 		c.mark()
@@ -329,7 +331,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	// A digest is compared at the entry after its own. While states differ that one comes although
 	// nothing is written: what differs is refused, and there may be nothing else to write.
 	owed := c.owed && c.audit.doubts()
-	lacking := c.lacking()
+	lacking := c.lacking() || c.wanted
 	if c.proposed > c.log.applied || !owed && c.since == 0 && !lacking {
 		return
 	}
@@ -339,7 +341,7 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
 	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: entry}}); err == nil {
-		c.proposed = i
+		c.proposed, c.wanted = i, false
 	}
 }
 

@@ -29,6 +29,8 @@ type confirmations struct {
 	// sought is the checkpoint entry that a leader without a state has proposed to get one, in soughtIn.
 	sought   protocol.Index
 	soughtIn protocol.Term
+	// imposed is the one that this leader has proposed a ruling of, in term.
+	imposed protocol.Index
 	// from is the checkpoint of others that the state came from, while the log has not confirmed it.
 	from protocol.Index
 }
@@ -44,7 +46,7 @@ func (d *audit) confirm(now protocol.Instant) {
 		return
 	}
 	if c.term != term {
-		c.term, c.proposed, c.stranded = term, 0, now.Add(digestPatience)
+		c.term, c.proposed, c.imposed, c.stranded = term, 0, 0, now.Add(digestPatience)
 	}
 	if t, held := d.log.logTerms().TermAt(c.sought); !held || t != c.soughtIn {
 		c.sought = 0 // another leader's entry took its place
@@ -101,7 +103,12 @@ func (d *audit) confirmed(now protocol.Instant, e *protocol.Entry) {
 	c := &d.confirmations
 	c.newest = max(c.newest, m.Index)
 	c.said = keepDigest(c.said, digestAt{m.Index, m.Digest})
-	d.decide(now, m.Index, m.Digest, logConfirms)
+	says := logConfirms
+	if e.Kind == protocol.EntryRuling {
+		says = operatorSays
+		d.ruled(now, m)
+	}
+	d.decide(now, m.Index, m.Digest, says)
 	if mine, known := findDigest(d.own, m.Index); known && mine == m.Digest && d.standing.in[unconfirmed] && m.Index >= c.from {
 		d.standing.set(unconfirmed, false)
 		c.from = 0
@@ -112,6 +119,7 @@ func (d *audit) confirmed(now protocol.Instant, e *protocol.Entry) {
 const (
 	logConfirms  = "the log confirms"
 	majoritySays = "a majority of the actives has"
+	operatorSays = "an operator has made everybody's"
 )
 
 // confirms reports whether the log says that a checkpoint is right. [S] That a majority was heard to have its

@@ -14,7 +14,7 @@ import (
 // reads is told one thing here and another there, for ever. That it is only one resource of all, nobody says.
 func TestWhatDiffersIsRefusedUntilTheDifferenceEnds(t *testing.T) {
 	t.Parallel()
-	for how, end := range map[string]func(*flock, *client.Client){"deleted": deletes, "one voter's state is right": leavesOneVoter} {
+	for how, end := range map[string]func(*flock, *client.Client){"deleted": deletes, "one voter's state is right": leavesOneVoter, "an operator imposes it": imposes} {
 		t.Run(how, func(t *testing.T) {
 			f := newFlock(t)
 			caller := f.writer()
@@ -71,6 +71,19 @@ func leavesOneVoter(f *flock, _ *client.Client) {
 			}
 		}
 		_, err = f.client(leader).ChangeMembership(f.ctx, change)
+		return err
+	})
+}
+
+// imposes makes the state of the leader, which is right, everybody's.
+func imposes(f *flock, _ *client.Client) {
+	f.t.Helper()
+	f.eventually("the state is imposed", func() error {
+		leader, err := f.leader()
+		if err != nil {
+			return err
+		}
+		_, err = f.client(leader).ChangeMembership(f.ctx, protocol.MembershipChange{Impose: leader.ID()})
 		return err
 	})
 }

@@ -18,6 +18,10 @@ func (m *Member) serveMembershipChange(s *protocol.MembershipChange, reply func(
 			m.replica.Transfer(m.clock.Now(), id, s.Transferee)
 			return
 		}
+		if !s.Impose.IsZero() {
+			replica.Impose(m.replica, m.clock.Now(), id, s.Impose)
+			return
+		}
 		m.replica.Change(m.clock.Now(), id, replica.Change{
 			Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot, StateBytes: s.StateBytes,
 		})

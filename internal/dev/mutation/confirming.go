@@ -127,3 +127,40 @@ func vouched() []Mutation {
 		},
 	}
 }
+
+// ruled are bugs in what an operator makes everybody's.
+func ruled() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "unknown-survives-a-ruling", Breaks: "a member that does not know what it had where an operator has decided goes on to serve it",
+			File: "internal/replica/ruling.go", Tests: replica,
+			Old: "if !known && !d.standing.in[discarded] {",
+			New: "if !known && d.standing.in[discarded] {",
+		},
+		{
+			Name: "ruled-and-not-there", Breaks: "the others give their states up for one of which nobody has a checkpoint",
+			File: "internal/replica/ruling.go", Tests: replica,
+			Old: "case c.entryAt == 0 || c.newest() != c.entryAt:",
+			New: "case c.entryAt == 0 && c.newest() != c.entryAt:",
+		},
+		{
+			Name: "ruled-below-a-checkpoint-entry", Breaks: "between a ruling and the state that it names a newer checkpoint takes the place of the one that the others need",
+			File: "internal/replica/ruling.go", Tests: replica,
+			Old: "case c.proposed > c.log.applied ||",
+			New: "case c.proposed > protocol.IndexMax ||",
+		},
+		{
+			Name: "ruled-over-a-majority", Breaks: "an operator's word is taken where a majority has one state",
+			File: "internal/replica/ruling.go", Tests: replica,
+			Old: "if _, _, known := d.right(i); known {",
+			New: "if _, _, known := d.right(i); known && i == 0 {",
+		},
+		{
+			Name: "ruling-in-a-batch", Breaks: "a ruling that is applied with what follows it is looked at by nobody",
+			File: "internal/replica/apply.go", Tests: replica,
+			Old: "k == protocol.EntryCheckpoint || isConfirmation(k) {",
+			New: "k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {",
+		},
+	}
+}

@@ -7,6 +7,7 @@ func healing() []Mutation {
 	all = append(append(all, convicted()...), disputed()...)
 	all = append(all, confirmed()...)
 	all = append(all, vouched()...)
+	all = append(all, ruled()...)
 	return append(append(append(all, recovered()...), restarted()...), increments()...)
 }
 
