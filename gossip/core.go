@@ -148,7 +148,14 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 	}
 	switch msg := msg.(type) {
 	case *protocol.Frame:
+		if streamed(msg) {
+			c.pulling.streamed(from)
+		}
 		c.onFrame(now, from, msg)
+	case *protocol.FramePart:
+		if f := c.pulling.part(now, msg, from); f != nil {
+			c.onFrame(now, from, f)
+		}
 	case *protocol.Have:
 		c.onHave(now, from, msg)
 	case *protocol.Want:
@@ -213,7 +220,8 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 		c.pulling.late.came(now, f, r.Last > c.pulling.known)
 		c.tree.arrived(now, from, f, fresh)
 	}
-	if fresh && (!pulled || asked && c.links.hands(f)) && int(f.Hop)+1 < c.push.hopLimit() {
+	inPieces := asked && c.pulling.inPieces(from)
+	if fresh && !inPieces && (!pulled || asked && c.links.hands(f)) && int(f.Hop)+1 < c.push.hopLimit() {
 		passed := *f
 		passed.Hop++
 		if pulled {
@@ -228,7 +236,7 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 	c.pulling.evidence(now, r.Last, c.pulling.grace())
 	if asked {
 		c.pulling.weigh(f.Entries)
-		c.pulling.pulled(now, from, r)
+		c.pulling.pulled(now, from, f)
 	}
 }
 

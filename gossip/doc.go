@@ -81,7 +81,8 @@
 //	|         wait; runs      |          state can be   | needs     who is    |
 //	|                         |                         |           behind    |
 //	+-------------------------+-------------------------+---------------------+
-//	  carriers      whether datagrams come back, or streams have to carry all
+//	  carriers      whether datagrams come back, or streams have to carry all (the other way
+//	                round is in small.go)
 //	  heed, trust   whose word counts, with and without signatures
 //	  doubt         whose log is right, if two do not fit
 //	  members       who lives, and what each was given (budgets)

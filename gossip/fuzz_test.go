@@ -94,6 +94,10 @@ func (b *bench) sound(rd Ready) {
 			if m.Origin == self && m.Flags&protocol.FramePulled != 0 && m.Range().Last > b.lastIndex {
 				b.t.Fatalf("frame %v above the last index %d", m.Range(), b.lastIndex)
 			}
+		case *protocol.FramePart:
+			if m.Index > b.lastIndex || protocol.MessageSize(m) > protocol.DatagramBytesMax {
+				b.t.Fatalf("part of a frame from %d on, above the last index %d or too large", m.Index, b.lastIndex)
+			}
 		case *protocol.Have:
 			if m.LastIndex > b.lastIndex {
 				b.t.Fatalf("digest %+v above the last index %d", m, b.lastIndex)
@@ -118,7 +122,12 @@ func (b *bench) sound(rd Ready) {
 		next = last + 1
 	}
 	c := b.core
-	if len(c.intake.buffer.frames) > bufferFramesMax || len(c.intake.seen.list) > rangesMax || len(c.pulling.out) > pullsMax || len(c.serving.reads) > readsMax {
+	for _, x := range c.pulling.parts {
+		if len(x.bytes) > partedBytesMax {
+			b.t.Fatalf("a frame of %d bytes in parts", len(x.bytes))
+		}
+	}
+	if len(c.pulling.parts) > partsMax || len(c.intake.buffer.frames) > bufferFramesMax || len(c.intake.seen.list) > rangesMax || len(c.pulling.out) > pullsMax || len(c.serving.reads) > readsMax {
 		b.t.Fatalf("over a bound: %d frames, %d seen, %d pulls, %d reads", len(c.intake.buffer.frames), len(c.intake.seen.list), len(c.pulling.out), len(c.serving.reads))
 	}
 }
@@ -131,6 +140,8 @@ func FuzzStep(f *testing.F) {
 		&protocol.Have{LastIndex: 120, First: 1, Nonce: 7, FreshKnown: true, FreshIndex: 9, FreshSum: h[8].Sum.Head(), FreshAge: 5},
 		&protocol.Have{Applied: 120, Diverged: 100},
 		&protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 50}, {First: 3, Last: 200}}, Bytes: 1 << 30},
+		&protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 50}, {First: 90, Last: 200}}, Bytes: 1 << 30, Small: true, From: 1},
+		&protocol.FramePart{Index: 101, Size: 1 << 31, From: 5, Data: []byte("part")},
 		&protocol.SumQuestion{Index: 50}, &protocol.SumAnswer{Index: 100, Known: true},
 		&protocol.Busy{RetryAfter: 5}, &protocol.Prune{}, &protocol.Graft{From: 3},
 		&protocol.Have{LastIndex: 190, First: 180, Checkpoints: []protocol.Index{170, 150}},
@@ -204,7 +215,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			return passiveID(1 + rng.IntN(7))
 		}
 		message := func() protocol.Message {
-			switch rng.IntN(15) {
+			switch rng.IntN(16) {
 			case 0, 1, 2:
 				src := h
 				if rng.IntN(4) == 0 {
@@ -246,7 +257,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				}
 				return m
 			case 5:
-				w := &protocol.Want{Bytes: number(), Eager: rng.IntN(2) == 0}
+				w := &protocol.Want{Bytes: number(), Eager: rng.IntN(2) == 0, Small: rng.IntN(2) == 0, From: uint32(number())}
 				for range rng.IntN(10) {
 					w.Ranges = append(w.Ranges, protocol.Range{First: index(), Last: index()})
 				}
@@ -259,6 +270,13 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				return &protocol.Prune{Index: index()}
 			case 14:
 				return &protocol.Graft{From: index()}
+			case 15:
+				parts := protocol.FrameParts(frame(h, activeID(1), 101, 120), 0, 1<<20)
+				k := parts[rng.IntN(len(parts))]
+				if rng.IntN(4) == 0 {
+					k.Size, k.From, k.Index = uint32(number()), uint32(number()), index()
+				}
+				return k
 			case 8:
 				return &protocol.ManifestWant{Above: index()}
 			case 9:

@@ -225,7 +225,8 @@ func TestFrameThatDoesNotFitIsRefusedWithoutSignatures(t *testing.T) {
 // without it at once. That does not need signatures.
 func TestWithheldFramesAreFoundElsewhere(t *testing.T) {
 	withholding := func(_ *network, e protocol.Envelope) []protocol.Message {
-		if e.Message.Kind() == protocol.KindFrame || e.Message.Kind() == protocol.KindBusy {
+		switch e.Message.Kind() {
+		case protocol.KindFrame, protocol.KindFramePart, protocol.KindBusy:
 			return nil
 		}
 		return []protocol.Message{e.Message}

@@ -40,6 +40,7 @@ type member struct {
 	// keyless counts the answers in a row of an active that were not signed.
 	keyless int
 
+	small   smallness
 	chunks  chunkSource
 	link    link
 	carrier carrier

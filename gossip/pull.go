@@ -60,6 +60,7 @@ type pulling struct {
 	guesses     int // in a row that came to nothing
 	entry       int // bytes of an entry, smoothed over what was pulled; 0: none was
 	late        lateness
+	parts       []parted // of frames that are too large for a datagram
 }
 
 // gaps tells what is missing of the log.
@@ -80,10 +81,15 @@ type pull struct {
 	ranges []protocol.Range
 	until  protocol.Instant
 	guess  bool // it never said that it holds this
+	// small says that it is to be answered in datagrams, of bytes together, and got is what
+	// has come of them. try says that it is to show whether streams get here, and bulk that
+	// one datagram is not enough.
+	small, try, bulk bool
+	bytes, got       int
 }
 
 func (p *pulling) clear() {
-	p.known, p.ripe, p.at, p.out, p.failed, p.guesses, p.late = 0, 0, never, nil, 0, 0, lateness{}
+	p.known, p.ripe, p.at, p.out, p.failed, p.guesses, p.late, p.parts = 0, 0, never, nil, 0, 0, lateness{}, nil
 }
 
 // expiry is when the first pull runs out of patience.
@@ -183,11 +189,9 @@ func (p *pulling) pull(now protocol.Instant) {
 		if len(missing) == 0 {
 			break
 		}
-		m, guess := p.holder(now, missing[0].First), false
-		if m != nil && m.peer.Role == protocol.RoleActive {
-			if x := p.guess(now, missing[0].First); x != nil {
-				m, guess = x, true
-			}
+		m, guess := p.unfinished(now, missing[0].First), false
+		if m == nil {
+			m, guess = p.giver(now, missing[0].First)
 		}
 		if m == nil {
 			// Nobody to ask. Whoever is heard of next brings the evidence
@@ -196,7 +200,7 @@ func (p *pulling) pull(now protocol.Instant) {
 			p.seek.lacking(now)
 			break
 		}
-		p.want(now, m, p.stretch(missing), guess)
+		p.want(now, m, missing, guess)
 	}
 	p.tree.graftFor(now)
 	if p.known > p.ripe {
@@ -215,17 +219,10 @@ func (p *pulling) missing() []protocol.Range {
 	return p.intake.missing(p.ripe, asked)
 }
 
-// stretch cuts from what is missing what one answer has room for, if this member is
-// far behind: others are asked for the rest.
-func (p *pulling) stretch(missing []protocol.Range) []protocol.Range {
-	if p.self.Needs == 0 {
-		return missing
-	}
-	each := p.entry
-	if each == 0 {
-		each = entryBytes
-	}
-	room := protocol.Index(max(farBytes/each, 1))
+// stretch cuts from what is missing what one answer of so many bytes has room for: others
+// are asked for the rest.
+func (p *pulling) stretch(missing []protocol.Range, bytes int) []protocol.Range {
+	room := protocol.Index(max(bytes/p.each(), 1))
 	for i := range missing {
 		r := &missing[i]
 		if n := r.Last - r.First + 1; n < room {
@@ -238,6 +235,14 @@ func (p *pulling) stretch(missing []protocol.Range) []protocol.Range {
 	return missing
 }
 
+// each is what an entry is taken to have.
+func (p *pulling) each() int {
+	if p.entry == 0 {
+		return entryBytes
+	}
+	return p.entry
+}
+
 // weigh takes note of how large pulled entries are.
 func (p *pulling) weigh(entries []protocol.Entry) {
 	each := max(protocol.RawSize(entries)/len(entries), 1)
@@ -245,6 +250,18 @@ func (p *pulling) weigh(entries []protocol.Entry) {
 		p.entry = each
 	}
 	p.entry = max((7*p.entry+each)/8, 1)
+}
+
+// giver draws a member to pull from: one that holds an index, or a passive that may well hold
+// it, instead of an active.
+func (p *pulling) giver(now protocol.Instant, i protocol.Index) (m *member, guess bool) {
+	m = p.holder(now, i)
+	if m != nil && m.peer.Role == protocol.RoleActive {
+		if x := p.guess(now, i); x != nil {
+			return x, true
+		}
+	}
+	return m, false
 }
 
 // holder draws a member to pull from, among those that hold an index: a
@@ -324,6 +341,34 @@ func (p *pulling) sparing(m *member) bool {
 
 // want asks a member for ranges that it holds the first of, or is guessed to.
 func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
+	x := pull{to: m.id, guess: guess}
+	p.ask(now, m, &x, missing)
+	switch {
+	case x.small:
+		missing = p.stretch(missing, x.bytes)
+	case x.try:
+		missing = p.stretch(missing, smallBytesMin)
+	case p.self.Needs != 0:
+		missing = p.stretch(missing, farBytes)
+	}
+	x.ranges, x.until = slices.Clone(missing), now.Add(p.patience(m, (x.small || x.try) && x.bulk))
+	p.out = append(p.out, x)
+	switch {
+	case guess:
+	case m.peer.Role != protocol.RoleActive:
+		p.fromActives = 0
+	default:
+		p.fromActives++
+	}
+	w := &protocol.Want{Ranges: missing, Bytes: uint64(x.bytes), Eager: p.tree.eagerToo(now, m), Small: x.small}
+	if x.small {
+		w.From = p.begunAt(m.id, missing[0].First)
+	}
+	p.outbox.send(m.id, w)
+}
+
+// patience is how long a member may leave a pull unanswered.
+func (p *pulling) patience(m *member, small bool) time.Duration {
 	least := patienceMin
 	if p.links.lossy && m.rtt > 0 {
 		least = patienceLossy
@@ -332,55 +377,54 @@ func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range
 		least = max(least, p.late.wait())
 	}
 	patience := min(max(least, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
-	if p.self.Needs != 0 {
-		patience = max(patience, farPatience)
-	}
-	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience), guess: guess})
-	bytes := uint64(pullBytes)
-	if p.self.Needs != 0 {
-		bytes = farBytes
-	}
 	switch {
-	case guess:
-	case m.peer.Role != protocol.RoleActive:
-		p.fromActives = 0
-	case p.sparing(m):
-		bytes = pullActiveBytes
-		fallthrough
-	default:
-		p.fromActives++
+	case small:
+		return max(patience, smallPatience)
+	case p.self.Needs != 0:
+		return max(patience, farPatience)
 	}
-	p.outbox.send(m.id, &protocol.Want{Ranges: missing, Bytes: bytes, Eager: p.tree.eagerToo(now, m)})
+	return patience
 }
 
 // pulled settles what an answer brought. A pull is over when nothing of it is
 // missing, or when its bytes ran out; then the next one goes at once.
-func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, r protocol.Range) {
+func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, f *protocol.Frame) {
 	p.failed, p.guesses = 0, 0
-	if m := p.members.get(from); m != nil {
+	m := p.members.get(from)
+	if m != nil {
 		m.silences = 0
 	}
 	i := p.find(from)
 	if i < 0 {
 		return
 	}
-	x := &p.out[i]
+	x, r := &p.out[i], f.Range()
 	short := slices.ContainsFunc(x.ranges, func(want protocol.Range) bool {
 		return r.First <= want.First && want.First <= r.Last && r.Last < want.Last
 	})
 	rest := ranges{list: x.ranges}
 	rest.remove(r)
 	x.ranges = rest.list
-	if short || len(x.ranges) == 0 {
-		if m := p.members.get(from); short && m != nil && p.sparing(m) {
-			m.skipUntil = max(m.skipUntil, now.Add(p.cfg.Have)) // the rest from others, if there are any
-		}
-		p.out = slices.Delete(p.out, i, i+1)
-		p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
-		p.pull(now)
+	over := len(x.ranges) == 0
+	if x.small {
+		bytes := protocol.RawSize(f.Entries)
+		short = short && !p.cfg.checks() && bytes+p.each() < datagramEntriesBytes // more would have fitted: that was all
+		over = p.gathered(now, x, bytes, over)
+	}
+	if !short && !over {
+		x.until = max(x.until, now.Add(patienceMin))
 		return
 	}
-	x.until = max(x.until, now.Add(patienceMin))
+	switch {
+	case m == nil:
+	case x.small:
+		m.small.grow(len(x.ranges) == 0 || x.ranges[0].First > r.Last)
+	case short && p.sparing(m):
+		m.skipUntil = max(m.skipUntil, now.Add(p.cfg.Have)) // the rest from others, if there are any
+	}
+	p.out = slices.Delete(p.out, i, i+1)
+	p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
+	p.pull(now)
 }
 
 // expirePulls asks elsewhere for what a member left unanswered.
@@ -398,13 +442,11 @@ func (p *pulling) expirePulls(now protocol.Instant) {
 			if m != nil {
 				m.guessAfter = max(m.guessAfter, now.Add(guessPause))
 			}
-		case m != nil:
-			m.silences = min(max(m.silences+1, 0), 8)
-			if m.silences > 0 {
-				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
-				p.failed = min(p.failed+1, 32)
-			}
-			p.withheld(m, p.out[i].ranges[0].First)
+		case m == nil || p.out[i].try:
+		case p.out[i].got > 0:
+			m.small.grow(false)
+		default:
+			p.silent(now, m, &p.out[i])
 		}
 		p.out = slices.Delete(p.out, i, i+1)
 		expired = true
@@ -412,6 +454,22 @@ func (p *pulling) expirePulls(now protocol.Instant) {
 	if expired {
 		p.at = min(p.at, now)
 	}
+}
+
+// silent takes note of a pull that a member has left unanswered.
+func (p *pulling) silent(now protocol.Instant, m *member, x *pull) {
+	m.silences = min(max(m.silences+1, 0), 8)
+	if m.silences > 0 {
+		m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
+		p.failed = min(p.failed+1, 32)
+	}
+	switch {
+	case x.small:
+		m.small.grow(false)
+	case !m.small.on:
+		m.small = smallness{on: true, bytes: smallBytesMin, tryAt: now}
+	}
+	p.withheld(m, x.ranges[0].First)
 }
 
 // withheld says that a member leaves pulls unanswered, when it has done so too

@@ -42,9 +42,17 @@ type reading struct {
 	until protocol.Instant
 	r     protocol.Range
 	bytes int
+	form  form
 	// before is the log sum before the range, once it is known.
 	before protocol.LogSum
 	known  bool
+}
+
+// form is how an answer goes: as a frame, or, if small, in datagrams, those of a frame that is
+// too large for one from a byte of it on.
+type form struct {
+	small bool
+	from  uint32
 }
 
 // onWant answers a pull from the log in memory, and from the disk for what is
@@ -63,6 +71,10 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 	}
 	left := int(min(w.Bytes, protocol.AppendBytesMax))
 	gave, unproven := false, false
+	how := form{w.Small, w.From}
+	if how.small {
+		left = min(left, smallBytesMax)
+	}
 	for _, r := range w.Ranges[:min(len(w.Ranges), protocol.RangesMax)] {
 		if r.First < max(s.self.First, 1) || r.First > s.self.LastIndex || r.Last < r.First || left <= 0 {
 			continue
@@ -73,8 +85,9 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 			unproven = true
 			continue
 		}
-		used := s.serve(now, from, provable, bytes)
+		used := s.serve(now, from, provable, bytes, how)
 		left -= used
+		how.from = 0
 		gave = gave || used > 0
 	}
 	if !gave && unproven {
@@ -97,15 +110,14 @@ func (s *serving) pullShare(now protocol.Instant, to protocol.MemberID) int64 {
 	return int64(s.cfg.ServeBytesMax)
 }
 
-// serve answers one range with at most one frame, and returns its bytes (one
-// if the disk is read).
-func (s *serving) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
+// serve answers one range, and returns the bytes of the answer (one if the disk is read).
+func (s *serving) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int, how form) int {
 	entries := s.log.Entries(r.First, r.Last, left)
 	before, known := sumBefore(s.log, r.First)
 	if len(entries) > 0 && known {
-		return s.give(now, to, before, entries[:cut(entries, left)])
+		return s.give(now, to, before, entries, left, how)
 	}
-	return s.readFor(now, to, r, left)
+	return s.readFor(now, to, r, left, how)
 }
 
 // sumBefore returns the log sum before an index, if it is known.
@@ -116,24 +128,63 @@ func sumBefore(log Log, i protocol.Index) (protocol.LogSum, bool) {
 	return log.SumBefore(i)
 }
 
-// give sends a frame that was asked for, and returns its bytes.
-func (s *serving) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry) int {
+// give sends entries that were asked for, at most one frame of them or some datagrams, and
+// returns their bytes.
+func (s *serving) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, how form) int {
+	used := 0
+	if n := cut(entries, left); how.small {
+		used = s.giveSmall(to, before, entries[:n:n], left, how.from)
+	} else if f := s.proven(before, entries[:n:n]); f != nil {
+		used = protocol.RawSize(f.Entries)
+		s.outbox.send(to, f)
+	}
+	total, share := int64(s.cfg.ServeBytesMax), s.pullShare(now, to)
+	s.members.budget(to).served.take(now, int64(used), share, share)
+	s.total.take(now, int64(used), total, total)
+	return used
+}
+
+// proven makes a frame that was asked for, nil if nobody would take it.
+func (s *serving) proven(before protocol.LogSum, entries []protocol.Entry) *protocol.Frame {
 	f := s.frame(before, entries)
 	f.Flags = protocol.FramePulled
 	if !s.trust.prove(f) {
-		return 0
+		return nil
 	}
-	n := protocol.RawSize(f.Entries)
-	total, share := int64(s.cfg.ServeBytesMax), s.pullShare(now, to)
-	s.members.budget(to).served.take(now, int64(n), share, share)
-	s.total.take(now, int64(n), total, total)
-	s.outbox.send(to, f)
-	return n
+	return f
+}
+
+// giveSmall sends entries in datagrams.
+func (s *serving) giveSmall(to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, from uint32) (used int) {
+	for len(entries) > 0 && used < left {
+		n := len(entries) // who repeats a signature gives all that it is for
+		if !s.cfg.checks() || s.trust.signs() {
+			n = cut(entries, s.trust.datagramRoom())
+		}
+		f := s.proven(before, entries[:n:n])
+		if f == nil {
+			return used
+		}
+		n = len(f.Entries)
+		before, entries = entries[n-1].Sum, entries[n:]
+		if bytes := protocol.RawSize(f.Entries); protocol.MessageSize(f) <= protocol.DatagramBytesMax-senderBytes {
+			s.outbox.send(to, f)
+			used += bytes
+			continue
+		}
+		f.Commit = f.Range().Last // the same bytes each time that it is asked for
+		for _, part := range protocol.FrameParts(f, from, left-used) {
+			s.outbox.send(to, part)
+			used += len(part.Data)
+		}
+		from = 0
+	}
+	return used
 }
 
 // readFor has entries read from the disk. The read begins one entry early
 // where the log sum before the range is not in memory: that entry carries it.
-func (s *serving) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
+func (s *serving) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int, how form) int {
 	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool { return now >= x.until })
 	each, same := 0, false
 	for i := range s.reads {
@@ -145,7 +196,7 @@ func (s *serving) readFor(now protocol.Instant, to protocol.MemberID, r protocol
 	if len(s.reads) >= readsMax || each >= readsEachMax || same {
 		return 0
 	}
-	x := reading{to: to, until: now.Add(readPatience), r: r, bytes: left}
+	x := reading{to: to, until: now.Add(readPatience), r: r, bytes: left, form: how}
 	x.before, x.known = sumBefore(s.log, r.First)
 	read := RangeRead{To: to, Range: r, Bytes: left}
 	if !x.known {
@@ -193,8 +244,7 @@ func (s *serving) answer(now protocol.Instant, to protocol.MemberID, entries []p
 	if !x.known {
 		return
 	}
-	n := cut(entries, x.bytes)
-	s.give(now, to, x.before, entries[:n:n])
+	s.give(now, to, x.before, entries, x.bytes, x.form)
 }
 
 // cannotRead says that the entries from first on, which were to be read for a

@@ -88,17 +88,27 @@ func (m *Frame) size() int {
 }
 
 func (m *Want) append(dst []byte) []byte {
-	dst = appendArray(dst, 3)
+	dst = appendArray(dst, 5)
 	dst = appendRanges(dst, m.Ranges)
 	dst = appendUint(dst, m.Bytes)
-	return appendBool(dst, m.Eager)
+	dst = appendBool(dst, m.Eager)
+	return appendUint(appendBool(dst, m.Small), uint64(m.From))
 }
 
-func (m *Want) size() int { return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1 }
+func (m *Want) size() int { return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1 + 1 + 5 }
 
 func decodeWant(r *reader) Message {
 	r.message(3)
-	return &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
+	m := &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
+	if r.more > 0 {
+		r.more--
+		m.Small = r.bool()
+	}
+	if r.more > 0 {
+		r.more--
+		m.From = uint32(r.uintTo(math.MaxUint32))
+	}
+	return m
 }
 
 func (m *Prune) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), uint64(m.Index)) }

@@ -158,11 +158,11 @@ var required = map[MessageKind]int{
 	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindWatermark: 3, KindInstallCheckpoint: 2, KindRepairWant: 2,
 	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindPartsQuestion: 5, KindPartsAnswer: 8, KindActivate: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
 	KindPulse: 4, KindPulseAnswer: 4, KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindManifestWant: 1, KindManifest: 2, KindChunkWant: 3, KindChunk: 4,
-	KindEcho: 1, KindEchoAnswer: 1, KindStreamEcho: 2, KindStreamEchoAnswer: 1,
+	KindEcho: 1, KindEchoAnswer: 1, KindStreamEcho: 2, KindStreamEchoAnswer: 1, KindFramePart: 5,
 }
 
 // added is how many fields were added since: they are sent, and may be missing.
-var added = map[MessageKind]int{KindVote: 1, KindVoteAnswer: 1, KindHeartbeat: 1, KindHeartbeatAnswer: 2, KindDigestQuestion: 1}
+var added = map[MessageKind]int{KindVote: 1, KindVoteAnswer: 1, KindHeartbeat: 1, KindHeartbeatAnswer: 2, KindDigestQuestion: 1, KindWant: 2}
 
 // A vote or an acknowledgement without one of its fields would be read with a zero in
 // its place, and counted.
@@ -201,8 +201,11 @@ func TestAMessageWithoutAFieldPromisesNothing(t *testing.T) {
 func TestAMessageWithoutATokenIsOneOfAnEarlierRelease(t *testing.T) {
 	for _, m := range fullMessages() {
 		names := []string{"Takes", "Token"}
-		if m.Kind() == KindDigestQuestion {
+		switch m.Kind() {
+		case KindDigestQuestion:
 			names = []string{"", "Disputed"}
+		case KindWant:
+			names = []string{"From", "Small"}
 		}
 		for n, name := range names[2-added[m.Kind()]:] {
 			want := required[m.Kind()] + added[m.Kind()] - 1 - n

@@ -295,6 +295,11 @@ type Want struct {
 	Ranges []Range
 	Bytes  uint64
 	Eager  bool
+	// Small wants an answer of datagrams: the receiver's streams do not get to the sender. Of
+	// a frame that is too large for one it gets parts, from a byte of it on. Both may be
+	// missing.
+	Small bool
+	From  uint32
 }
 
 // Prune asks the receiver to stop pushing payload over the link.

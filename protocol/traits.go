@@ -51,6 +51,7 @@ const (
 	KindEchoAnswer        = MessageKind(45)
 	KindStreamEcho        = asks | 46
 	KindStreamEchoAnswer  = MessageKind(47)
+	KindFramePart         = MessageKind(48)
 )
 
 // Lane says how a message queues on a stream between members.
@@ -150,6 +151,7 @@ var kinds = next([256]kind{
 	KindActivate:          {"activate", ofRole, LaneData, byStream, ClassRaft, copied, decodeActivate},
 	KindUnsupported:       {"unsupported", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeUnsupported},
 	KindFrame:             {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},
+	KindFramePart:         {"frame-part", ofFlock, LaneData, asCopy, ClassFrames, kept, decodeFramePart},
 	KindHave:              {"have", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeHave},
 	KindWant:              {"want", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeWant},
 	KindPrune:             {"prune", ofFlock, LaneData, byDatagram, ClassControl, copied, decodePrune},

@@ -26,7 +26,7 @@ var bounded = []string{
 var steps = map[string]string{
 	".":                           "relistMax replacePauseMax",
 	"active":                      "entryOverheadMax paceMax probeBytesMax readRoundsMax",
-	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax echoPauseMax eagerChildrenMax firstTripMax graceMax guessesMax holdersMax holdingsMax hopsMax latenessMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax sparingMax suspectsMax tellEveryMax",
+	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax echoPauseMax eagerChildrenMax firstTripMax graceMax guessesMax holdersMax holdingsMax hopsMax latenessMax linksMax othersMax pairsMax patienceMax pullsMax partedBytesMax partsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax smallBytesMax sparingMax suspectsMax tellEveryMax",
 	"gossip/reunion":              "exchangesMax triesMax",
 	"gossip/swim":                 "packetBytesMax scanBytesMax scanDepthMax scanPartsMax",
 	"internal/attempt":            "lateTriesMax staleTriesMax",
@@ -37,7 +37,7 @@ var steps = map[string]string{
 	"internal/runtime":            "askedMax namesMax stackBytesMax strangerPauseMax waitToldMax",
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
 	"internal/wire":               "backBytesMax goodbyeMax",
-	"protocol":                    "EntryKindMax FrameOverheadMax FrameSignatureBytesMax RequestHeadBytesMax DigestPageMax DigestPageBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
+	"protocol":                    "EntryKindMax FrameOverheadMax FramePartBytesMax FrameSignatureBytesMax RequestHeadBytesMax DigestPageMax DigestPageBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax framePartOverheadMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
 	"internal/state":              "heightMax segmentMax",
 	"internal/machine":            "timeMax",
 	"storage":                     "ItemValueBytesMax SpaceBytesMax configurationBytesMax ManifestBytesMax ChunkBytesMax",

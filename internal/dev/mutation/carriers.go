@@ -60,3 +60,28 @@ func carriers() []Mutation {
 		},
 	}
 }
+
+// smallAnswers are bugs in doing without streams.
+func smallAnswers() []Mutation {
+	gossip := []string{"./gossip"}
+	return []Mutation{
+		{
+			Name: "streams-for-answers", Breaks: "where streams do not get through answers go by stream all the same, and passives stand still from the first gap on",
+			File: "gossip/small.go", Tests: gossip,
+			Old: "x.small, x.bytes = true, s.bytes",
+			New: "x.bytes = s.bytes",
+		},
+		{
+			Name: "parts-from-the-start", Breaks: "a large entry begins anew with each part that is lost, and never arrives",
+			File: "gossip/small.go", Tests: gossip,
+			Old: "return x.missing()",
+			New: "return 0 * x.missing()",
+		},
+		{
+			Name: "small-for-ever", Breaks: "streams that get through again carry no answers",
+			File: "gossip/small.go", Tests: gossip,
+			Old: "x.try, s.tryAt = true, now.Add(streamTry)",
+			New: "x.small, s.tryAt = true, now.Add(streamTry)",
+		},
+	}
+}

@@ -69,6 +69,7 @@ func All() []Mutation {
 	all = append(all, levels()...)
 	all = append(all, flows()...)
 	all = append(all, carriers()...)
+	all = append(all, smallAnswers()...)
 	all = append(all, identified()...)
 	all = append(all, foundings()...)
 	all = append(all, directories()...)
