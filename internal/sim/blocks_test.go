@@ -78,3 +78,46 @@ func TestALeaderWithoutStreamsIsReplaced(t *testing.T) {
 	s.run(t, 5*time.Second)
 	s.level(t, 10*time.Second)
 }
+
+// TCP is closed between two passives and all others, and UDP with it for a second now
+// and then: what is missing then is too large for a datagram, and streams are closed to answers.
+func TestPassivesWithoutStreamsFollow(t *testing.T) {
+	for seed := range uint64(3) {
+		s := calmCluster(t, seed, Options{Passives: 4, Duration: time.Minute})
+		wall := func(datagrams bool) {
+			for _, m := range s.members[len(s.members)-2:] {
+				for _, other := range s.members {
+					for _, l := range []*link{s.network.link(m, other), s.network.link(other, m)} {
+						l.NoStream, l.NoDatagrams = true, datagrams
+					}
+				}
+			}
+		}
+		for range 10 {
+			wall(true)
+			s.run(t, 1200*time.Millisecond)
+			wall(false)
+			s.run(t, 500*time.Millisecond)
+			committed := s.leaderNow().replica.Status(s.leaderNow().now()).Commit
+			followed := func() bool {
+				for _, m := range s.members {
+					if len(m.replica.Peers()) < len(s.members)-1 {
+						return true // somebody is taken for dead: that is the membership's
+					}
+				}
+				for _, m := range s.members {
+					if m.replica.Status(m.now()).Applied < committed {
+						return false
+					}
+				}
+				return true
+			}
+			if !s.until(s.schedule.now.Add(3*time.Second), followed) {
+				t.Fatalf("seed %d: a passive has not come to %d after three seconds", seed, committed)
+			}
+		}
+		s.healLinks()
+		s.run(t, 5*time.Second)
+		s.level(t, 10*time.Second)
+	}
+}

@@ -3,6 +3,7 @@
 package fieldtest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -35,7 +36,16 @@ var spells = []spell{
 		name: "TCP is blocked round two followers and two passives", tools: []string{"nft"},
 		begin: blocked(withoutTCP, walled),
 		during: func(n *networked, leader *member) {
+			passives := walled(n, leader)[2:]
+			n.firewall(withoutBoth, passives...)
+			_ = within(time.Second, func() error { return errors.New("it lasts") })
+			n.firewall(withoutTCP, passives...) // what they lack now is too large for a datagram
 			n.keepsUp(walled(n, leader)[:2]...)
+			for _, m := range passives {
+				if strings.Contains(m.log.String(), "withheld") {
+					n.t.Errorf("%s says that others withhold what its streams do not carry:\n%s", m.name, tail(m.log.String(), 5))
+				}
+			}
 			for _, m := range walled(n, leader)[:2] {
 				n.say([]*member{m}, streamsLost, " to="+leader.name+" ", ":"+memberPort)
 				n.say([]*member{leader}, streamsLost, " to="+m.name+" ", ":"+memberPort)

@@ -59,6 +59,8 @@ func (n *networked) firewall(rule string, of ...*member) {
 const (
 	withoutUDP = "meta l4proto udp"
 	withoutTCP = "meta l4proto tcp"
+
+	withoutBoth = "meta l4proto { tcp, udp }"
 )
 
 // What members say of the two transports.
