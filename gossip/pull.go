@@ -12,8 +12,9 @@ const (
 	// member.
 	pullsMax = 3
 	// pullBytes is what one pull asks for; of an active no more than
-	// pullActiveBytes, for by then a passive may be known that has the rest,
-	// unless that has not come true for sparingMax pulls in a row.
+	// pullActiveBytes, for by then a passive may be known that has the rest. It is
+	// twice as much after each pull for which that has not come true, and after
+	// sparingMax of them actives are not spared.
 	pullBytes, pullActiveBytes, sparingMax = 256 << 10, 32 << 10, 16
 	// A member that is far behind asks for more at a time, farBytes, of each member
 	// for a stretch of its own, and waits farPatience at least: one answer after the
@@ -56,7 +57,7 @@ type pulling struct {
 	at          protocol.Instant // when to pull; never if nothing is missing
 	out         []pull
 	failed      int // pulls in a row that were not answered
-	fromActives int // pulls in a row from actives
+	fromActives int // pulls from actives since a passive gave what it was asked for
 	guesses     int // in a row that came to nothing
 	entry       int // bytes of an entry, smoothed over what was pulled; 0: none was
 	late        lateness
@@ -353,11 +354,7 @@ func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range
 	}
 	x.ranges, x.until = slices.Clone(missing), now.Add(p.patience(m, (x.small || x.try) && x.bulk))
 	p.out = append(p.out, x)
-	switch {
-	case guess:
-	case m.peer.Role != protocol.RoleActive:
-		p.fromActives = 0
-	default:
+	if !guess && m.peer.Role == protocol.RoleActive {
 		p.fromActives++
 	}
 	w := &protocol.Want{Ranges: missing, Bytes: uint64(x.bytes), Eager: p.tree.eagerToo(now, m), Small: x.small}
@@ -406,6 +403,9 @@ func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, f *protoc
 	rest.remove(r)
 	x.ranges = rest.list
 	over := len(x.ranges) == 0
+	if m != nil && m.peer.Role != protocol.RoleActive && (over || protocol.RawSize(f.Entries) >= x.bytes/2) {
+		p.fromActives = 0
+	}
 	if x.small {
 		bytes := protocol.RawSize(f.Entries)
 		short = short && !p.cfg.checks() && bytes+p.each() < datagramEntriesBytes // more would have fitted: that was all

@@ -68,7 +68,7 @@ func (p *pulling) ask(now protocol.Instant, m *member, x *pull, missing []protoc
 	case p.self.Needs != 0:
 		x.bytes = farBytes
 	case !x.guess && p.sparing(m):
-		x.bytes = pullActiveBytes
+		x.bytes = min(pullActiveBytes<<p.fromActives, pullBytes)
 	}
 	s := &m.small
 	if !s.on || m.carrier.streams() {
