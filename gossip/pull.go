@@ -87,6 +87,7 @@ type pull struct {
 	// one datagram is not enough.
 	small, try, bulk bool
 	bytes, got       int
+	began            bool // a frame in parts was begun for it
 }
 
 func (p *pulling) clear() {

@@ -18,6 +18,9 @@ const (
 	// carrierBytes is what a read may take in addition for the entry before
 	// the range, which carries the log sum.
 	carrierBytes = 16 << 10
+	// A byte of a frame that goes in parts is made for each of them, and counts as much as
+	// one that is sent, divided by partedWork.
+	partedWork = 8
 	// busyPause is what a member that gets too much is asked to wait.
 	busyPause = 200 * time.Millisecond
 	// othersMax is how many others a BUSY names.
@@ -131,16 +134,16 @@ func sumBefore(log Log, i protocol.Index) (protocol.LogSum, bool) {
 // give sends entries that were asked for, at most one frame of them or some datagrams, and
 // returns their bytes.
 func (s *serving) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, how form) int {
-	used := 0
+	used, work := 0, 0
 	if n := cut(entries, left); how.small {
-		used = s.giveSmall(to, before, entries[:n:n], left, how.from)
+		used, work = s.giveSmall(to, before, entries[:n:n], left, how.from)
 	} else if f := s.proven(before, entries[:n:n]); f != nil {
 		used = protocol.RawSize(f.Entries)
 		s.outbox.send(to, f)
 	}
 	total, share := int64(s.cfg.ServeBytesMax), s.pullShare(now, to)
-	s.members.budget(to).served.take(now, int64(used), share, share)
-	s.total.take(now, int64(used), total, total)
+	s.members.budget(to).served.take(now, int64(used+work), share, share)
+	s.total.take(now, int64(used+work), total, total)
 	return used
 }
 
@@ -154,8 +157,9 @@ func (s *serving) proven(before protocol.LogSum, entries []protocol.Entry) *prot
 	return f
 }
 
-// giveSmall sends entries in datagrams.
-func (s *serving) giveSmall(to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, from uint32) (used int) {
+// giveSmall sends entries in datagrams, and returns their bytes, and what it has cost besides:
+// a large frame is made for each few parts of it.
+func (s *serving) giveSmall(to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, from uint32) (used, work int) {
 	for len(entries) > 0 && used < left {
 		n := len(entries) // who repeats a signature gives all that it is for
 		if !s.cfg.checks() || s.trust.signs() {
@@ -163,15 +167,17 @@ func (s *serving) giveSmall(to protocol.MemberID, before protocol.LogSum, entrie
 		}
 		f := s.proven(before, entries[:n:n])
 		if f == nil {
-			return used
+			return used, work
 		}
 		n = len(f.Entries)
 		before, entries = entries[n-1].Sum, entries[n:]
-		if bytes := protocol.RawSize(f.Entries); protocol.MessageSize(f) <= protocol.DatagramBytesMax-senderBytes {
+		bytes := protocol.RawSize(f.Entries)
+		if protocol.MessageSize(f) <= protocol.DatagramBytesMax-senderBytes {
 			s.outbox.send(to, f)
 			used += bytes
 			continue
 		}
+		work += bytes / partedWork
 		f.Commit = f.Range().Last // the same bytes each time that it is asked for
 		for _, part := range protocol.FrameParts(f, from, left-used) {
 			s.outbox.send(to, part)
@@ -179,7 +185,7 @@ func (s *serving) giveSmall(to protocol.MemberID, before protocol.LogSum, entrie
 		}
 		from = 0
 	}
-	return used
+	return used, work
 }
 
 // readFor has entries read from the disk. The read begins one entry early

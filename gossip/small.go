@@ -142,8 +142,10 @@ func (p *pulling) part(now protocol.Instant, m *protocol.FramePart, from protoco
 	if i < 0 || !p.out[i].small || len(m.Data) == 0 || m.Size > partedBytesMax || uint64(m.From)+uint64(len(m.Data)) > uint64(m.Size) {
 		return nil
 	}
-	wants := p.out[i].ranges[0].First
-	x := p.partsOf(from, m, wants)
+	x := p.partsOf(&p.out[i], m)
+	if x == nil {
+		return nil
+	}
 	copy(x.bytes[m.From:], m.Data)
 	x.held.add(protocol.Range{First: protocol.Index(m.From) + 1, Last: protocol.Index(m.From) + protocol.Index(len(m.Data))})
 	p.failed, p.guesses = 0, 0
@@ -171,20 +173,28 @@ func (p *pulling) part(now protocol.Instant, m *protocol.FramePart, from protoco
 	return nil
 }
 
-// partsOf returns where the parts of a frame are put together, one frame of each member.
-func (p *pulling) partsOf(from protocol.MemberID, m *protocol.FramePart, wants protocol.Index) *parted {
-	p.parts = slices.DeleteFunc(p.parts, func(x parted) bool {
-		same := x.first == m.Index && x.sum == m.Sum && len(x.bytes) == int(m.Size)
-		return x.from == from && !same || x.wants <= p.intake.reached()
-	})
-	for k := range p.parts {
-		if p.parts[k].from == from {
-			return &p.parts[k]
-		}
+// partsOf returns where the parts of a frame are put together, one frame of each member; nil if
+// this one is of no use. What is begun is given up once in a pull at most, for what the
+// pull wants first: or each part could be of another large frame, and cost as much as that.
+func (p *pulling) partsOf(x *pull, m *protocol.FramePart) *parted {
+	wants := x.ranges[0].First
+	p.parts = slices.DeleteFunc(p.parts, func(x parted) bool { return x.wants <= p.intake.reached() })
+	i := slices.IndexFunc(p.parts, func(y parted) bool { return y.from == x.to })
+	switch {
+	case wants <= p.intake.reached():
+		return nil
+	case i < 0:
+	case p.parts[i].first == m.Index && p.parts[i].sum == m.Sum && len(p.parts[i].bytes) == int(m.Size):
+		return &p.parts[i]
+	case x.began || m.Index > wants:
+		return nil
+	default:
+		p.parts = slices.Delete(p.parts, i, i+1)
 	}
 	if len(p.parts) >= partsMax {
 		p.parts = slices.Delete(p.parts, 0, 1)
 	}
-	p.parts = append(p.parts, parted{from: from, first: m.Index, wants: wants, sum: m.Sum, bytes: make([]byte, m.Size)})
+	x.began = true
+	p.parts = append(p.parts, parted{from: x.to, first: m.Index, wants: wants, sum: m.Sum, bytes: make([]byte, m.Size)})
 	return &p.parts[len(p.parts)-1]
 }

@@ -133,3 +133,36 @@ func TestStreamsThatAreBackCarryAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// One that is asked for datagrams and sends a part of another large frame with each had a
+// megabyte made ready for each of them.
+func TestPartsOfManyFramesMakeRoomForOne(t *testing.T) {
+	h := chain(120, 2000, "h")
+	b := newBench(t, protocol.RolePassive, h, 100, 3, 3, Config{})
+	who := passiveID(3)
+	b.step(who, &protocol.Have{First: 1, LastIndex: 120})
+	b.wait(3 * ms)
+	b.wait(100 * ms)
+	b.step(who, &protocol.Have{First: 1, LastIndex: 120})
+	b.wait(50 * ms)
+	p := &b.core.pulling
+	if i := p.find(who); i < 0 || !p.out[i].small {
+		t.Fatalf("pulls %+v, want one for datagrams", p.out)
+	}
+	parts := protocol.FrameParts(frame(h, who, 101, 101), 0, 1<<20)
+	b.step(who, parts[0])
+	begun := &p.parts[0].bytes[0]
+	for i := range uint64(20) {
+		b.step(who, &protocol.FramePart{Index: 101 + protocol.Index(i%2), Size: 1 << 20, Sum: i, Data: []byte("part")})
+	}
+	if len(p.parts) != 1 || &p.parts[0].bytes[0] != begun {
+		t.Fatalf("%d frames in parts, the first of %d bytes: want that which was begun", len(p.parts), len(p.parts[0].bytes))
+	}
+	var runs []Run
+	for _, k := range parts[1:] {
+		runs = append(runs, b.step(who, k).Runs...)
+	}
+	if len(runs) != 1 || len(p.parts) != 0 {
+		t.Errorf("%d runs and %d frames in parts, want the one", len(runs), len(p.parts))
+	}
+}
