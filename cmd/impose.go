@@ -30,14 +30,14 @@ func imposeCommand(p *Program) *cli.Command {
 			if err != nil {
 				return err
 			}
+			text, err := discarded(&v, name)
+			if err != nil {
+				return err
+			}
 			if s.json {
 				return p.printJSON(v)
 			}
 			if err := p.printVerification(v); err != nil {
-				return err
-			}
-			text, err := discarded(&v, name)
-			if err != nil {
 				return err
 			}
 			return p.say("%s\n", text)

@@ -83,6 +83,19 @@ func TestWhatAnOperatorHasMadeEverybodysIsGivenAndFetched(t *testing.T) {
 	p.wants("its state is the one that counts", false)
 }
 
+// [S] Counterexample: an operator has decided while one voter was gone. It comes back, and with another one says that both had
+// something else at an entry before. The state that counts is given up, with its checkpoint, by the only one that has it.
+func TestALateWordOnAnEarlierEntryUndoesNoRuling(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.ruled(21, 15, 1)
+	p.asks(2, 10, 7)
+	p.asks(3, 10, 7)
+	p.wants("it has what the log confirms at a later entry", false)
+	if list := p.r.checkpoints.giveable(); len(list) != 1 || list[0].Index != 15 || p.gate == 0 {
+		t.Errorf("%d checkpoints are given, and it serves: %t", len(list), p.gate != 0)
+	}
+}
+
 // disputing is a leader whose two others have other states, and the newest checkpoint entry.
 func disputing(t *testing.T) (*crew, protocol.Index) {
 	t.Helper()

@@ -242,6 +242,8 @@ func (k tally) minimum() uint64 {
 		return 10_000
 	case countDamagedAll, countRepairedCheckpoint: // several rare things have to come together
 		return 40
+	case countWrongKept: // a wrong state has to last until a checkpoint of it is written: there are about 140
+		return 40
 	case countSlowHandOvers: // it takes five seconds without another fault: there are about a hundred
 		return 40
 	case countTakenOver: // a member has to end while it does not know that it is wrong

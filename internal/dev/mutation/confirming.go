@@ -162,5 +162,11 @@ func ruled() []Mutation {
 			Old: "k == protocol.EntryCheckpoint || isConfirmation(k) {",
 			New: "k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {",
 		},
+		{
+			Name: "late-word-undoes-a-ruling", Breaks: "the only member that has the state that counts gives it up for what others had at an entry before",
+			File: "internal/replica/quarantine.go", Tests: replica,
+			Old: "known && right == d.standing.quarantine.later.digest {",
+			New: "known && right != d.standing.quarantine.later.digest {",
+		},
 	}
 }
