@@ -21,7 +21,6 @@ func TestAStartMarksTheOlderCheckpointAsTheLogSays(t *testing.T) {
 	each(t, func(t *testing.T, h *home) {
 		_, digest := stateOf(t, history(9, 50, 1)).Digest()
 		all := confirmed(history(9, 160, 1), digest.Bytes())
-		h.must(h.start())
 		h.grow(all[:110])
 		h.startAgain()
 		if kept := h.store.Kept(); len(kept) != 2 || !kept[1].Confirmed || kept[0].Confirmed {
