@@ -67,7 +67,7 @@ func (w *watchAges) note(age time.Duration, known bool) (err error) {
 	case !known || old == w.old:
 	case old:
 		w.old = true
-		_, err = fmt.Fprintf(w.to, "starling map watch: what was written in the last %v may be missing: the member that tells it hears no leader, and none that is younger was found; waiting\n",
+		_, err = fmt.Fprintf(w.to, "starling map watch: what was written in the last %v may be missing: no member that hears a leader can be reached, it seems; waiting\n",
 			age.Round(100*time.Millisecond))
 	default:
 		w.old = false

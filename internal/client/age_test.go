@@ -2,11 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -18,14 +20,15 @@ type source struct {
 	index   protocol.Index
 	fresh   time.Time     // when its state was the newest; zero: it does not know
 	lies    time.Duration // its answers about its age, on the way
-	refuses error         // every watch
+	refuses error         // every watch, and questions for the age
+	ends    error         // every watch that was taken, at once
 	watches int           // that were asked for
 	asked   int           // for its age
 }
 
 func (s *source) serve(q *protocol.Request, to *wire.Responder) {
 	s.mu.Lock()
-	index, fresh, lies, refuses := s.index, s.fresh, s.lies, s.refuses
+	index, fresh, lies, refuses, ends := s.index, s.fresh, s.lies, s.refuses, s.ends
 	switch q.Kind {
 	case protocol.RequestWatch:
 		s.watches++
@@ -40,9 +43,23 @@ func (s *source) serve(q *protocol.Request, to *wire.Responder) {
 			return
 		}
 		_ = to.Tell(&protocol.Changes{Index: max(q.Watch.From, index)})
-		<-to.Context().Done()
-		_ = to.Fail(protocol.ErrClosed)
+		for ticks := time.NewTicker(time.Second); ends == nil; {
+			select {
+			case <-ticks.C:
+			case <-to.Context().Done():
+				_ = to.Fail(protocol.ErrClosed)
+				return
+			}
+			s.mu.Lock()
+			ends = s.ends
+			s.mu.Unlock()
+		}
+		_ = to.Fail(ends)
 	case protocol.RequestAge:
+		if refuses != nil {
+			_ = to.Fail(refuses)
+			return
+		}
 		age := time.Since(fresh)
 		select {
 		case <-time.After(lies):
@@ -76,7 +93,7 @@ func watchedAt(t *testing.T, sources ...*source) resources.WatchStream {
 		all, addresses = append(all, &desk{address: address, serve: s.serve}), append(addresses, address)
 	}
 	r := newRemote(t, RemoteConfig{Addresses: addresses, Dial: newDesks(t, all...).dial, Follow: 24 * time.Hour, Turn: 2})
-	r.endpoints.Prefer(addresses[0], 0)
+	r.endpoints.Prefer(addresses[0], attempt.RouteNear)
 	c := newClient(t, r, Config{SessionTimeout: time.Hour})
 	w, err := c.Watch(t.Context(), watching(0))
 	if err != nil {
@@ -216,5 +233,76 @@ func TestAWatchThatNobodyServesSaysItsAge(t *testing.T) {
 		if last, _ := hear(t, w, 5*time.Second); last.Index != 9 || time.Duration(last.Age) > 6*time.Second {
 			t.Errorf("then it is at %d, %v old, want 9", last.Index, time.Duration(last.Age))
 		}
+	})
+}
+
+// [S] Counterexample: a watch was ended because what it was told may be wrong, its loop does not look for a
+// while, and meanwhile the client leaves the member, whose state has grown old. The watch goes on elsewhere, and the right
+// changes up to there are never told.
+func TestAWatchThatWasToldWhatIsWrongIsNotMovedAway(t *testing.T) {
+	for name, wrong := range map[string]func(*source){
+		"its member has said so":                               func(s *source) { s.ends = protocol.ErrCompacted },
+		"its member cannot say so, because the loop is behind": func(s *source) { s.refuses = protocol.ErrCompacted },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			bad, other := &source{index: 8, fresh: time.Now()}, &source{index: 8, fresh: time.Now()}
+			w := watchedAt(t, bad, other)
+			if _, err := w.Next(t.Context()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			bad.set(func() { wrong(bad) })
+			for range 60 { // the loop is busy with something else
+				time.Sleep(time.Second)
+				other.set(func() { other.fresh = time.Now() })
+			}
+			if _, err := w.Next(t.Context()); !errors.Is(err, protocol.ErrCompacted) {
+				t.Errorf("%s: got %v, want %v", name, err, protocol.ErrCompacted)
+			}
+			if n, _ := other.counts(); n != 0 {
+				t.Errorf("%s: %d watches at the other member, want none", name, n)
+			}
+		})
+	}
+}
+
+// A watch of a member that has nothing at all says its age, too.
+func TestAWatchFromTheVeryBeginningSaysItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchedAt(t, &source{fresh: time.Now()})
+		if last, times := hear(t, w, 5*time.Second); times < 4 || !last.AgeKnown {
+			t.Errorf("in five seconds it said something %d times, its age is known: %t", times, last.AgeKnown)
+		}
+	})
+}
+
+// The member that was found to be younger is not asked first any more when it takes no watches.
+func TestAYoungMemberThatIsLostIsForgotten(t *testing.T) {
+	r := &Remote{young: young{"b:1", time.Now().Add(time.Hour)}}
+	if r.forgetYoung("a:1"); r.young.address != "b:1" {
+		t.Errorf("the younger one is %q after another one failed", r.young.address)
+	}
+	if r.forgetYoung("b:1"); r.young.address != "" {
+		t.Errorf("the younger one is %q after it failed", r.young.address)
+	}
+}
+
+// A transport that is closed ends a watch that was looking for a member.
+func TestAWatchOfAClosedTransportEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		c := newClient(t, s, Config{})
+		mustCommand(t, c, "before")
+		w, err := c.Watch(t.Context(), watching(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.fateIs(fate{before: protocol.ErrClosed})
+		s.streams[len(s.streams)-1].fail(protocol.ErrClosed)
+		_, err = w.Next(t.Context())
+		wantIs(t, err, []error{protocol.ErrClosed}, nil)
 	})
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -187,7 +188,7 @@ func (s *stream) reopen() {
 			opening <- protocol.ErrClosed
 			return
 		}
-		inner, err := s.open(s.life, w, func(err error) bool { return !lost(err) })
+		inner, err := s.open(s.life, w, func(err error) bool { return !lost(err) || errors.Is(err, protocol.ErrClosed) })
 		if err == nil {
 			s.mu.Lock()
 			if s.ended {

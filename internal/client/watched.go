@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -42,6 +43,11 @@ func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchS
 		if r.isClosed() {
 			return nil, protocol.ErrClosed
 		}
+		if ctx.Err() != nil {
+			failed.Add(address, err)
+			break
+		}
+		r.forgetYoung(address)
 		if !lost(err) && !attempt.RefusesClient(err) {
 			return nil, err
 		}
@@ -62,9 +68,7 @@ func (r *Remote) watchAt(ctx context.Context, address string, w *protocol.Watch)
 		return nil, err
 	}
 	if s.first, err = s.WatchStream.Next(ctx); err == nil {
-		if !l.watched.asked(time.Now()) {
-			_ = l.askAge(ctx)
-		}
+		_ = l.askAge(ctx)
 		err = r.enter(s, l, address)
 	}
 	if err != nil {
@@ -92,7 +96,8 @@ func (s *remoteStream) Next(ctx context.Context) (protocol.Changes, error) {
 		return s.first, nil
 	}
 	c, err := s.WatchStream.Next(ctx)
-	if why := s.why.Load(); err != nil && ctx.Err() == nil && why != nil {
+	// [S] What the member has ended the watch with stays: who was told what is wrong must not go on elsewhere.
+	if why := s.why.Load(); why != nil && errors.Is(err, protocol.ErrClosed) {
 		err = *why
 	}
 	return c, err
@@ -112,7 +117,8 @@ type watched struct {
 	mu      sync.Mutex
 	streams map[*remoteStream]struct{}
 	said    aged
-	asking  bool
+	asked   time.Time // when the member was asked last
+	asking  bool      // as long as there are streams
 }
 
 // aged is what a member has said of its state. [S] Its age counts from when the member was asked: the
@@ -165,26 +171,34 @@ func (w *watched) done() bool {
 	return !w.asking
 }
 
-// askAge asks the member how old its state is. What it knew before stays when it does not say.
+// askAge asks the member how old its state is, if nobody does and it was not asked lately. What it knew
+// before stays when it does not say.
+//
+// [S] A member that serves nobody ends all watches: one that it cannot tell so, because its reader is behind, would
+// go on elsewhere when the age of that member has grown, also where what it was told may be wrong.
 func (l *link) askAge(ctx context.Context) error {
+	w := &l.watched
 	asked := time.Now()
+	w.mu.Lock()
+	if passed(w.asked, asked) < askAgeEvery/2 {
+		w.mu.Unlock()
+		return nil
+	}
+	w.asked = asked
+	w.mu.Unlock()
 	response, err := l.conn.Do(ctx, &protocol.Request{Kind: protocol.RequestAge})
 	if err != nil {
 		return err
 	}
-	if response.Result.Err() == nil && response.Result.AgeKnown {
-		l.watched.mu.Lock()
-		defer l.watched.mu.Unlock()
-		l.watched.said = aged{asked, response.Result}
+	switch err := response.Result.Err(); {
+	case errors.Is(err, protocol.ErrCompacted), errors.Is(err, protocol.ErrNotServing):
+		w.end(err)
+	case err == nil && response.Result.AgeKnown:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.said = aged{asked, response.Result}
 	}
 	return nil
-}
-
-// asked reports whether the member has said something lately.
-func (w *watched) asked(now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.said.result.AgeKnown && passed(w.said.asked, now) < askAgeEvery
 }
 
 // now is what is known of a member's state.
@@ -202,6 +216,7 @@ func (w *watched) end(why error) {
 		s.why.Store(&why)
 		s.WatchStream.Close()
 	}
+	clear(w.streams)
 }
 
 // askAges asks a member how old its state is for as long as there are watches at it, and has them go
@@ -250,6 +265,15 @@ func (r *Remote) watchOrder() []string {
 		order = slices.Concat(order[i:i+1], order[:i], order[i+1:])
 	}
 	return order
+}
+
+// forgetYoung has a member that did not take a watch be asked when it is its turn.
+func (r *Remote) forgetYoung(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.young.address == address {
+		r.young = young{}
+	}
 }
 
 // leaveOld has the watches of a link go on at a member that says that its state is less than half as

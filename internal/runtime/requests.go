@@ -82,7 +82,11 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})
 		}, reply)
 	case protocol.RequestAge:
-		reply(m.state.Age())
+		if err := endOfWatch(m.sight().Suspended); err != nil {
+			reply(protocol.Failed(err))
+		} else {
+			reply(m.state.Age())
+		}
 	case protocol.RequestJoin:
 		m.joinInfo(func(info *protocol.JoinInfo) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Join: info})

@@ -30,19 +30,22 @@ func quarantineOn(m *Member) func(storage.Quarantine) error {
 // replaced before all readers can know. Only the loop calls it,
 // and the start before that runs.
 func (m *Member) gateServing(s *replica.Situation) {
-	why, cause := s.Quarantine, errDoubted
-	switch {
-	case s.Role == protocol.RoleReserve:
-		why, cause = reserveText, nil
-	case why == "" && s.Unconfirmed != "":
-		why, cause = s.Unconfirmed, nil
-	case s.Beyond != "":
-		why, cause = "this member cannot apply what is committed: "+s.Beyond, nil
+	why, cause := s.Quarantine, error(nil)
+	if why != "" {
+		cause = errDoubted
 	}
 	switch {
-	case why != "" && m.withheld == nil:
+	case s.Role == protocol.RoleReserve:
+		why = reserveText
+	case why == "" && s.Unconfirmed != "":
+		why = s.Unconfirmed
+	case s.Beyond != "":
+		why = "this member cannot apply what is committed: " + s.Beyond
+	}
+	switch {
+	case why != "" && (m.withheld == nil || cause != nil && !errors.Is(*m.withheld, errDoubted)):
 		err := error(&protocol.Error{Code: protocol.ErrNotServing.Code, Text: why, Cause: cause})
-		if m.suspended.CompareAndSwap(nil, &err) { // whatever else stands in the way stays
+		if m.suspended.CompareAndSwap(m.withheld, &err) { // whatever else stands in the way stays
 			m.withheld = &err
 		}
 	case why == "" && m.withheld != nil:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -134,5 +135,23 @@ func TestAWatchLeavesAPassiveThatHearsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		told = len(changes.Changes) > 0 && string(changes.Changes[0].Value) == "new"
+	}
+}
+
+// [S] A doubt of the state is not lost behind another reason that stands in the way of readers.
+func TestADoubtOutlivesOtherReasonsNotToServe(t *testing.T) {
+	m := &Member{}
+	doubted := func() bool { return errors.Is(m.sight().Suspended, errDoubted) }
+	m.gateServing(&replica.Situation{Beyond: "level 9"})
+	if doubted() || m.sight().Suspended == nil {
+		t.Fatalf("of a log of a later level it says %v", m.sight().Suspended)
+	}
+	m.gateServing(&replica.Situation{Beyond: "level 9", Quarantine: "wrong"})
+	if !doubted() {
+		t.Errorf("in quarantine, too, it says %v", m.sight().Suspended)
+	}
+	m.gateServing(&replica.Situation{})
+	if err := m.sight().Suspended; err != nil {
+		t.Errorf("when all is over it says %v", err)
 	}
 }

@@ -21,6 +21,7 @@ type WatchStream struct {
 	bytes       int              // that they take
 	tooMuch     error            // an entry that was too large for this side; Next's
 	taken, said uint64           // bytes of answers: taken, and those that the member knows of; Next's
+	begun       bool             // the member has answered; Next's
 	told        protocol.Index   // the last index that was said; Next's
 	timer       *time.Timer      // rings when nothing has come for watchIdle; Next's, nil so far
 
@@ -39,9 +40,9 @@ func newWatchStream(c *ClientConn) *WatchStream {
 }
 
 // Next returns the next changes, in order, all of one entry at once. When nothing has come for a
-// second it returns none, and the index that was said last. What arrived before the end of the watch is returned before its error. After an error other than
-// that of ctx the watch has ended. ErrCompacted: an entry changed more than
-// protocol.WatchEntryBytesMax.
+// second it returns none, and the index that was said last. What arrived before the end of the watch is
+// returned before its error. After an error other than that of ctx the watch has ended. ErrCompacted: an
+// entry changed more than protocol.WatchEntryBytesMax.
 func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 	for s.tooMuch == nil {
 		c, err := s.next(ctx)
@@ -51,7 +52,7 @@ func (s *WatchStream) Next(ctx context.Context) (protocol.Changes, error) {
 		case err != nil:
 			return protocol.Changes{}, err
 		}
-		if !c.More {
+		if s.begun = true; !c.More {
 			s.told = c.Index
 		}
 		if s.parts.Index == 0 && !c.More {
@@ -105,7 +106,7 @@ func (s *WatchStream) next(ctx context.Context) (protocol.Changes, error) {
 // idle returns what rings when a watch that has begun has said nothing for too long.
 func (s *WatchStream) idle() <-chan time.Time {
 	switch {
-	case s.told == 0:
+	case !s.begun:
 		return nil
 	case s.timer == nil:
 		s.timer = time.NewTimer(watchIdle)

@@ -66,8 +66,8 @@ func watchAges() []Mutation {
 		{
 			Name: "age-from-the-answer", Breaks: "an age counts from when its answer was read, however long that lay in a socket",
 			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
-			Old: "l.watched.said = aged{asked, response.Result}",
-			New: "_ = asked\n\t\tl.watched.said = aged{time.Now(), response.Result}",
+			Old: "w.said = aged{asked, response.Result}",
+			New: "w.said = aged{time.Now(), response.Result}",
 		},
 		{
 			Name: "age-of-an-index-to-come", Breaks: "a watch is as young as its member's state, which it has not been told so far",
@@ -86,6 +86,24 @@ func watchAges() []Mutation {
 			File: "internal/runtime/watch.go", Tests: []string{"./internal/runtime"},
 			Old: "out.EndWith(func() error { return endOfWatch(withheld()) })",
 			New: "out.EndWith(func() error { return nil })",
+		},
+		{
+			Name: "left-and-compacted", Breaks: "a watch that its member has ended for what it told goes on elsewhere when the client leaves that member",
+			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			Old: "why != nil && errors.Is(err, protocol.ErrClosed) {",
+			New: "why != nil && err != nil {",
+		},
+		{
+			Name: "refusal-is-old-age", Breaks: "a watch leaves a member that serves nobody as if it were only old, before it could say that what it told may be wrong",
+			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			Old: "case errors.Is(err, protocol.ErrCompacted), errors.Is(err, protocol.ErrNotServing):",
+			New: "case err != nil && w == nil:",
+		},
+		{
+			Name: "doubt-behind-another-reason", Breaks: "a quarantine that begins while its member serves nobody for another reason lets watches go on elsewhere",
+			File: "internal/runtime/servinggate.go", Tests: []string{"./internal/runtime"},
+			Old: "(m.withheld == nil || cause != nil && !errors.Is(*m.withheld, errDoubted))",
+			New: "m.withheld == nil",
 		},
 		{
 			Name: "moves-to-the-older", Breaks: "a watch leaves an old member for one that is as old",
