@@ -95,6 +95,13 @@ func (a *Answers) take(id uint64) waiter {
 	return w
 }
 
+// Commands returns how many commands wait for an answer.
+func (a *Answers) Commands() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.commands)
+}
+
 // Issued reports whether a request has had a number.
 func (a *Answers) Issued(id uint64) bool {
 	a.mu.Lock()

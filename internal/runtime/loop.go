@@ -18,6 +18,7 @@ func (m *Member) loop() {
 	defer timer.Stop()
 	var rings protocol.Instant // when the timer does; in the past: it has, or should have
 	var in mail
+	gathering := newGathering(m.clock.Now)
 	for {
 		m.mailbox.take(&in)
 		now, ahead := m.clock.read()
@@ -35,6 +36,9 @@ func (m *Member) loop() {
 		}
 		select {
 		case <-m.mailbox.wake:
+			if m.answers.Commands() > 1 {
+				gathering.gather(rings)
+			}
 		case <-timer.C:
 			rings = 0
 		case <-m.stop:
