@@ -56,6 +56,7 @@ type reading struct {
 type form struct {
 	small bool
 	from  uint32
+	bytes int // in datagrams, also of a signed run that is larger
 }
 
 // onWant answers a pull from the log in memory, and from the disk for what is
@@ -74,7 +75,7 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 	}
 	left := int(min(w.Bytes, protocol.AppendBytesMax))
 	gave, unproven := false, false
-	how := form{w.Small, w.From}
+	how := form{small: w.Small, from: w.From}
 	if how.small {
 		left = min(left, smallBytesMax)
 	}
@@ -88,6 +89,7 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 			unproven = true
 			continue
 		}
+		how.bytes = left
 		used := s.serve(now, from, provable, bytes, how)
 		left -= used
 		how.from = 0
@@ -136,7 +138,7 @@ func sumBefore(log Log, i protocol.Index) (protocol.LogSum, bool) {
 func (s *serving) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry, left int, how form) int {
 	used, work := 0, 0
 	if n := cut(entries, left); how.small {
-		used, work = s.giveSmall(to, before, entries[:n:n], left, how.from)
+		used, work = s.giveSmall(to, before, entries[:n:n], how.bytes, how.from)
 	} else if f := s.proven(before, entries[:n:n]); f != nil {
 		used = protocol.RawSize(f.Entries)
 		s.outbox.send(to, f)

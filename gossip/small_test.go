@@ -53,6 +53,7 @@ func TestMembersWithoutStreamsFollowUnderLoad(t *testing.T) {
 		{"entries of 300 KB", options{loss: 0.02}, 4, 1, 300_000, 500 * ms, 4},
 		{"signed", options{config: signing(Config{})}, 4, 2, 200, 5 * ms, 400},
 		{"signed entries of 5 KB", options{config: signing(Config{})}, 4, 1, 5_000, 20 * ms, 25},
+		{"signed entries of 300 KB", options{loss: 0.02, config: signing(Config{})}, 4, 1, 300_000, 500 * ms, 4},
 		{"from the disk", options{memory: 3}, 4, 10, 200, 5 * ms, 1000},
 	}
 	for _, c := range cases {

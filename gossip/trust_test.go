@@ -283,3 +283,35 @@ func TestUnsignedSumsAndDescriptionsAreNotBelieved(t *testing.T) {
 	}
 	t.Error("a signed manifest was not believed")
 }
+
+// What was asked for in datagrams is given, and no more: a signed entry of 300 KB went as a whole
+// each time.
+func TestASignedEntryGoesInTheDatagramsAskedFor(t *testing.T) {
+	for name, cold := range map[string]protocol.Index{"memory": 0, "disk": 102} {
+		t.Run(name, func(t *testing.T) {
+			h := chain(101, 300_000, "x")
+			b := newBench(t, protocol.RolePassive, h, 100, 2, 4, signing(Config{}))
+			f, _ := signed(h, 101, 101, protocol.Chain{})
+			b.take(b.step(activeID(1), f).Runs)
+			b.cold = cold
+			b.now = b.now.Add(time.Second)
+			rd := b.step(passiveID(2), &protocol.Want{Ranges: []protocol.Range{{First: 101, Last: 101}}, Bytes: smallBytesMin, Small: true})
+			for _, r := range rd.Reads {
+				first := r.Range.First
+				b.core.Answer(b.now, r.To, h[first-1:first])
+				rd = b.core.Ready()
+				for _, r := range rd.Reads { // the entry before came alone
+					b.core.Answer(b.now, r.To, h[r.Range.First-1:r.Range.Last])
+					rd = b.core.Ready()
+				}
+			}
+			bytes := 0
+			for _, e := range only[*protocol.FramePart](rd.Messages) {
+				bytes += len(e.Message.(*protocol.FramePart).Data)
+			}
+			if bytes < smallBytesMin || bytes > smallBytesMin+protocol.FramePartBytesMax {
+				t.Errorf("%d bytes of parts, want the %d that were asked for", bytes, smallBytesMin)
+			}
+		})
+	}
+}

@@ -83,5 +83,11 @@ func smallAnswers() []Mutation {
 			Old: "x.try, s.tryAt = true, now.Add(streamTry)",
 			New: "x.small, s.tryAt = true, now.Add(streamTry)",
 		},
+		{
+			Name: "signed-as-a-whole", Breaks: "a signed run goes in hundreds of datagrams at once, whatever was asked for",
+			File: "gossip/serve.go", Tests: gossip,
+			Old: "entries[:n:n], how.bytes, how.from)",
+			New: "entries[:n:n], left, how.from)",
+		},
 	}
 }
