@@ -360,7 +360,7 @@ func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range
 	}
 	w := &protocol.Want{Ranges: missing, Bytes: uint64(x.bytes), Eager: p.tree.eagerToo(now, m), Small: x.small}
 	if x.small {
-		w.From = p.begunAt(m.id, missing[0].First)
+		w.From = p.rest(m.id, missing[0].First)
 	}
 	p.outbox.send(m.id, w)
 }

@@ -52,6 +52,14 @@ func (s *ranges) covers(r protocol.Range) bool {
 	return i < len(s.list) && s.list[i].First <= r.First && r.Last <= s.list[i].Last
 }
 
+// count is how many indexes are in the set.
+func (s *ranges) count() (n protocol.Index) {
+	for _, r := range s.list {
+		n += r.Last - r.First + 1
+	}
+	return n
+}
+
 // remove takes the indexes of r out of the set.
 func (s *ranges) remove(r protocol.Range) {
 	var out []protocol.Range

@@ -24,6 +24,12 @@ const (
 	partsMax = pullsMax
 	// partedBytesMax bounds one of them: an entry travels alone if it is large.
 	partedBytesMax = protocol.EntryBytesMax + protocol.FrameOverheadMax + protocol.FrameSignatureBytesMax
+	// partBytesMin is the least that a part has, but the last of a frame.
+	partBytesMin = 1 << 10
+	// Whoever has begun a frame is asked for the rest first. Each time has to bring half of the
+	// least that is asked for, restsMin times aside, and it may be another frame anewMax times:
+	// or one member that gives the same part for ever would keep the others from being asked.
+	restsMin, anewMax = 4, 3
 )
 
 // smallness is whether a member is asked for datagrams.
@@ -50,6 +56,8 @@ type parted struct {
 	sum   uint64
 	bytes []byte
 	held  ranges // of bytes, counted from 1
+	rests int    // how often the rest was asked for
+	anew  int    // how often another frame for this index was begun before, and given up
 }
 
 // missing is the first byte that is missing.
@@ -113,22 +121,41 @@ func (p *pulling) gathered(now protocol.Instant, x *pull, bytes int, last bool) 
 	return last || x.got >= x.bytes
 }
 
+// drags reports whether too little of a frame has come for how often its rest was asked for.
+func (x *parted) drags() bool {
+	return x.anew > anewMax || x.rests > restsMin+2*int(x.held.count())/smallBytesMin
+}
+
 // unfinished returns the member that has given a part of the frame that an index is in, if it can
-// be asked for the rest.
+// be asked for the rest. [S] Nobody is asked so for longer than it gives.
 func (p *pulling) unfinished(now protocol.Instant, i protocol.Index) *member {
-	for k := range p.parts {
+	for k := 0; k < len(p.parts); k++ {
 		x := &p.parts[k]
-		if m := p.members.get(x.from); x.wants == i && m != nil && m.small.on && now >= m.skipUntil && p.find(m.id) < 0 && m.first <= i {
+		m := p.members.get(x.from)
+		switch {
+		case x.wants != i || m == nil || !m.small.on || p.find(m.id) >= 0:
+		case x.drags():
+			p.parts = slices.Delete(p.parts, k, k+1)
+			p.letDown(now, m, i)
+			k--
+		case now >= max(m.skipUntil, m.avoidUntil) && !m.distrusted(now) && p.heed.heeds(m.id) && m.first <= i:
 			return m
 		}
 	}
 	return nil
 }
 
-// begunAt is from which byte on a frame is wanted of a member.
-func (p *pulling) begunAt(from protocol.MemberID, wants protocol.Index) uint32 {
+// letDown prefers others to a member that has given parts which come to nothing.
+func (p *pulling) letDown(now protocol.Instant, m *member, i protocol.Index) {
+	m.avoidUntil = max(m.avoidUntil, now.Add(avoidFor))
+	p.silent(now, m, &pull{small: true, ranges: []protocol.Range{{First: i, Last: i}}})
+}
+
+// rest is from which byte on a frame is asked for, of a member that may have begun it.
+func (p *pulling) rest(from protocol.MemberID, wants protocol.Index) uint32 {
 	for k := range p.parts {
 		if x := &p.parts[k]; x.from == from && x.wants == wants {
+			x.rests++
 			return x.missing()
 		}
 	}
@@ -138,28 +165,36 @@ func (p *pulling) begunAt(from protocol.MemberID, wants protocol.Index) uint32 {
 // part takes a part of a frame from a member that was asked for one, and returns the frame when
 // it is whole. Its sum, which is checked as that of each frame, is over what all members agree upon.
 func (p *pulling) part(now protocol.Instant, m *protocol.FramePart, from protocol.MemberID) *protocol.Frame {
-	i := p.find(from)
-	if i < 0 || !p.out[i].small || len(m.Data) == 0 || m.Size > partedBytesMax || uint64(m.From)+uint64(len(m.Data)) > uint64(m.Size) {
+	i, end := p.find(from), uint64(m.From)+uint64(len(m.Data))
+	switch {
+	case i < 0 || !p.out[i].small || len(m.Data) == 0 || m.Size > partedBytesMax || end > uint64(m.Size):
 		return nil
+	case len(m.Data) < partBytesMin && end < uint64(m.Size):
+		return nil // byte by byte it would keep a pull under way, and others from being asked
 	}
 	x := p.partsOf(&p.out[i], m)
 	if x == nil {
 		return nil
 	}
 	copy(x.bytes[m.From:], m.Data)
-	x.held.add(protocol.Range{First: protocol.Index(m.From) + 1, Last: protocol.Index(m.From) + protocol.Index(len(m.Data))})
-	p.failed, p.guesses = 0, 0
 	sender := p.members.get(from)
-	if sender != nil {
-		sender.silences = 0
+	if x.held.add(protocol.Range{First: protocol.Index(m.From) + 1, Last: protocol.Index(end)}) {
+		p.failed, p.guesses = 0, 0
+		if sender != nil && now >= sender.avoidUntil {
+			sender.silences = 0
+		}
 	}
-	over := p.gathered(now, &p.out[i], len(m.Data), m.From+uint32(len(m.Data)) == m.Size)
-	whole, gaps := x.bytes, len(x.held.list)-1
+	gaps := len(x.held.list) - 1
+	over := p.gathered(now, &p.out[i], len(m.Data), end == uint64(m.Size))
 	if x.held.covers(protocol.Range{First: 1, Last: protocol.Index(m.Size)}) {
+		whole, wants := x.bytes, x.wants
 		p.parts = slices.DeleteFunc(p.parts, func(x parted) bool { return x.from == from })
 		msg, err := protocol.DecodeMessage(whole)
 		if f, ok := msg.(*protocol.Frame); ok && err == nil {
 			return f
+		}
+		if over = true; sender != nil {
+			p.letDown(now, sender, wants)
 		}
 	}
 	if !over {
@@ -177,24 +212,30 @@ func (p *pulling) part(now protocol.Instant, m *protocol.FramePart, from protoco
 // this one is of no use. What is begun is given up once in a pull at most, for what the
 // pull wants first: or each part could be of another large frame, and cost as much as that.
 func (p *pulling) partsOf(x *pull, m *protocol.FramePart) *parted {
-	wants := x.ranges[0].First
+	first, anew := x.ranges[0].First, 0
+	wants := max(first, m.Index) // what is before it was lost, or is to come
 	p.parts = slices.DeleteFunc(p.parts, func(x parted) bool { return x.wants <= p.intake.reached() })
 	i := slices.IndexFunc(p.parts, func(y parted) bool { return y.from == x.to })
 	switch {
-	case wants <= p.intake.reached():
+	case first <= p.intake.reached():
+		return nil
+	case i >= 0 && p.parts[i].first == m.Index && p.parts[i].sum == m.Sum && len(p.parts[i].bytes) == int(m.Size):
+		return &p.parts[i]
+	case !p.asked(x.to, protocol.Range{First: wants, Last: wants}):
 		return nil
 	case i < 0:
-	case p.parts[i].first == m.Index && p.parts[i].sum == m.Sum && len(p.parts[i].bytes) == int(m.Size):
-		return &p.parts[i]
-	case x.began || m.Index > wants:
+	case x.began || m.Index > first:
 		return nil
 	default:
+		if p.parts[i].wants == wants {
+			anew = p.parts[i].anew + 1
+		}
 		p.parts = slices.Delete(p.parts, i, i+1)
 	}
 	if len(p.parts) >= partsMax {
 		p.parts = slices.Delete(p.parts, 0, 1)
 	}
 	x.began = true
-	p.parts = append(p.parts, parted{from: x.to, first: m.Index, wants: wants, sum: m.Sum, bytes: make([]byte, m.Size)})
+	p.parts = append(p.parts, parted{from: x.to, first: m.Index, wants: wants, sum: m.Sum, bytes: make([]byte, m.Size), anew: anew})
 	return &p.parts[len(p.parts)-1]
 }

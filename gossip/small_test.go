@@ -154,7 +154,7 @@ func TestPartsOfManyFramesMakeRoomForOne(t *testing.T) {
 	b.step(who, parts[0])
 	begun := &p.parts[0].bytes[0]
 	for i := range uint64(20) {
-		b.step(who, &protocol.FramePart{Index: 101 + protocol.Index(i%2), Size: 1 << 20, Sum: i, Data: []byte("part")})
+		b.step(who, &protocol.FramePart{Index: 101 + protocol.Index(i%2), Size: 1 << 20, Sum: i, Data: make([]byte, partBytesMin)})
 	}
 	if len(p.parts) != 1 || &p.parts[0].bytes[0] != begun {
 		t.Fatalf("%d frames in parts, the first of %d bytes: want that which was begun", len(p.parts), len(p.parts[0].bytes))

@@ -26,7 +26,7 @@ var bounded = []string{
 var steps = map[string]string{
 	".":                           "relistMax replacePauseMax",
 	"active":                      "entryOverheadMax paceMax probeBytesMax readRoundsMax",
-	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax echoPauseMax eagerChildrenMax firstTripMax graceMax guessesMax holdersMax holdingsMax hopsMax latenessMax linksMax othersMax pairsMax patienceMax pullsMax partedBytesMax partsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax smallBytesMax sparingMax suspectsMax tellEveryMax",
+	"gossip":                      "ageMax anewMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax echoPauseMax eagerChildrenMax firstTripMax graceMax guessesMax holdersMax holdingsMax hopsMax latenessMax linksMax othersMax pairsMax patienceMax pullsMax partedBytesMax partsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax smallBytesMax sparingMax suspectsMax tellEveryMax",
 	"gossip/reunion":              "exchangesMax triesMax",
 	"gossip/swim":                 "packetBytesMax scanBytesMax scanDepthMax scanPartsMax",
 	"internal/attempt":            "lateTriesMax staleTriesMax",
