@@ -32,6 +32,9 @@ func (k EntryKind) String() string {
 	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint", "confirmation", "ruling")
 }
 
+// Confirms reports whether entries of the kind say which digest the state has at a checkpoint entry.
+func (k EntryKind) Confirms() bool { return k == EntryConfirmation || k == EntryRuling }
+
 // EntryKindMax bounds the kinds that there can be.
 const EntryKindMax EntryKind = fixIntMax
 

@@ -78,7 +78,7 @@ func (a *applying) dispatch(now protocol.Instant) {
 		return // what comes next is not in the log
 	}
 	upTo := a.formats.appliesTo()
-	for len(a.flights) < applyFlights && !a.reading && a.log.handed < upTo {
+	for len(a.flights) < a.flightsMax() && !a.reading && a.log.handed < upTo {
 		first := a.log.handed + 1
 		if first < a.log.tail.first {
 			if a.places.at(first) != nil {
@@ -115,11 +115,20 @@ func (a *applying) dispatchRun(now protocol.Instant, entries []protocol.Entry) {
 // cut returns the entries of one batch: those up to the first checkpoint entry, confirmation or ruling, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
-		if k := entries[i].Kind; k == protocol.EntryCheckpoint || isConfirmation(k) {
+		if k := entries[i].Kind; k == protocol.EntryCheckpoint || k.Confirms() {
 			return entries[: i+1 : i+1]
 		}
 	}
 	return entries
+}
+
+// flightsMax is one while the state waits for its confirmation: whether a checkpoint is built on a state that waits
+// is decided when its entry is handed out, and the confirmation may be in the batch before it.
+func (a *applying) flightsMax() int {
+	if a.standing.in[unconfirmed] {
+		return 1
+	}
+	return applyFlights
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns

@@ -360,8 +360,8 @@ func (d *audit) auditors() []protocol.MemberID {
 // conclude draws the conclusion, if there is one, from what is said of an
 // index.
 func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
-	if i <= d.confirmations.imposed && d.log.leads() {
-		return // an operator has said what counts from there on: see ruling
+	if i <= d.confirmations.imposed && d.imposing() {
+		return // [S] an operator is about to say what counts from there on, and only this member may have it: see ruling
 	}
 	x := d.poll(i)
 	mine, known := findDigest(d.own, i)

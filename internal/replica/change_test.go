@@ -9,6 +9,7 @@ import (
 
 // crew is a leader, and others who agree with everything that it says.
 type crew struct {
+	writes      bool // every checkpoint takes long
 	t           *testing.T
 	r           *Replica
 	now         protocol.Instant
@@ -83,6 +84,9 @@ func (c *crew) settle() {
 		for _, a := range e.Apply {
 			done := appliedOf(&a, nil, func(request uint64, r protocol.Result) { c.answers[request] = r })
 			c.r.Applied(c.now, done)
+			if a.Take != nil && !c.writes {
+				c.r.Kept(c.now, c.r.checkpoints.kept) // that it cannot be written is told like any other end of it
+			}
 		}
 		for _, s := range e.Send {
 			c.agree(s)

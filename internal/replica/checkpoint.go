@@ -287,7 +287,7 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
-	if isConfirmation(last.Kind) {
+	if last.Kind.Confirms() {
 		c.since -= len(last.Raw) // it writes nothing: a cluster where nobody writes comes to rest
 		c.audit.confirmed(now, last)
 		c.mark()
@@ -306,8 +306,8 @@ func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry,
 	}
 	c.owed = c.since > protocol.RawSize(batch[len(batch)-1:])
 	c.entryAt, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
-	if done.Skipped {
-		c.passed, c.busy = last.Index, true
+	if c.busy = true; done.Skipped {
+		c.passed = last.Index
 	}
 	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
@@ -332,10 +332,11 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	// nothing is written: what differs is refused, and there may be nothing else to write.
 	owed := c.owed && c.audit.doubts()
 	lacking := c.lacking() || c.wanted
-	if c.proposed > c.log.applied || !owed && c.since == 0 && !lacking {
+	// [S] Above a ruling that is not applied nobody takes a checkpoint: it would push out the one that the others need.
+	if c.proposed > c.log.applied || c.audit.imposing() || !owed && c.since == 0 && !lacking {
 		return
 	}
-	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && now >= c.at.Add(doubtEvery); !due && !lacking && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
+	if due := c.cfg.CheckpointEvery >= 0 && now >= c.at.Add(c.cfg.CheckpointEvery) || c.audit.doubts() && !c.busy && now >= c.at.Add(doubtEvery); !due && !lacking && c.since < max(c.cfg.CheckpointBytes, c.state/2) {
 		return
 	}
 	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})

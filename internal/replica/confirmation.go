@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
@@ -29,8 +30,9 @@ type confirmations struct {
 	// sought is the checkpoint entry that a leader without a state has proposed to get one, in soughtIn.
 	sought   protocol.Index
 	soughtIn protocol.Term
-	// imposed is the one that this leader has proposed a ruling of, in term.
-	imposed protocol.Index
+	// imposed is the one that this member has proposed a ruling of, in the entry at ruling, of the term ruledIn.
+	imposed, ruling protocol.Index
+	ruledIn         protocol.Term
 	// from is the checkpoint of others that the state came from, while the log has not confirmed it.
 	from protocol.Index
 }
@@ -46,7 +48,7 @@ func (d *audit) confirm(now protocol.Instant) {
 		return
 	}
 	if c.term != term {
-		c.term, c.proposed, c.imposed, c.stranded = term, 0, 0, now.Add(digestPatience)
+		c.term, c.proposed, c.stranded = term, 0, now.Add(digestPatience)
 	}
 	if t, held := d.log.logTerms().TermAt(c.sought); !held || t != c.soughtIn {
 		c.sought = 0 // another leader's entry took its place
@@ -193,9 +195,21 @@ func (d *audit) decide(now protocol.Instant, i protocol.Index, right [16]byte, s
 	switch {
 	case same && doubted:
 		d.acquit(now)
+	case says == majoritySays && d.outlived(i):
 	case known && !same && !doubted:
 		d.enterQuarantine(now, i, mine, right, says)
 	}
+}
+
+// outlived reports whether the log says that this member's state was right at a checkpoint entry, from i on.
+//
+// [S] What a majority was heard to have there does not undo that. It may be of before an operator has decided; and
+// nobody else may have the state that counts.
+func (d *audit) outlived(i protocol.Index) bool {
+	return !d.standing.in[discarded] && slices.ContainsFunc(d.own, func(x digestAt) bool {
+		said, known := findDigest(d.confirmations.said, x.index)
+		return x.index >= i && known && said == x.digest
+	})
 }
 
 // stood notes that the state was right at a checkpoint entry. A state that keeps going bad is right each time after

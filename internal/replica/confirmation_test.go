@@ -282,9 +282,9 @@ func TestAStartKnowsWhichCheckpointIsConfirmed(t *testing.T) {
 // nobody has a checkpoint to give.
 func TestACheckpointIsTakenOfAConfirmedStateThatHasNone(t *testing.T) {
 	c := newCrew(t, threeVoters)
-	c.r.cfg.CheckpointEvery = -1
+	c.r.cfg.CheckpointEvery, c.writes = -1, true
 	i := c.checkpointEntry()
-	c.r.checkpoints.passed, c.r.checkpoints.busy = i, true
+	c.r.checkpoints.passed = i
 	at := c.r.log.logTerms().LastIndex()
 	c.pass(time.Second)
 	if c.r.checkpoints.proposed > at {
@@ -297,6 +297,7 @@ func TestACheckpointIsTakenOfAConfirmedStateThatHasNone(t *testing.T) {
 	if c.r.checkpoints.proposed > at {
 		t.Error("the one before is still being written, and a checkpoint entry is proposed")
 	}
+	c.writes = false
 	c.r.Kept(c.now, nil)
 	for range 30 {
 		c.pass(100 * time.Millisecond)

@@ -80,20 +80,13 @@ func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, th
 	d.appeal(now)
 }
 
-// lookBack notes the checkpoint entry above the wrong one whose checkpoint is kept: the newest that is known to be
-// right, or else the newest. The kept ones are the newest first.
+// lookBack notes the newest checkpoint entry above the wrong one whose checkpoint is kept, of the
+// kept ones, the newest first.
 func (d *audit) lookBack(kept []storage.Manifest) {
 	q := &d.standing.quarantine
 	q.later = digestAt{}
-	for k := range kept {
-		c := &kept[k]
-		right := d.isRight(c)
-		if c.Index > q.at && (k == 0 || right) {
-			q.later = digestAt{c.Index, c.Digest}
-		}
-		if right {
-			return
-		}
+	if len(kept) > 0 && kept[0].Index > q.at {
+		q.later = digestAt{kept[0].Index, kept[0].Digest}
 	}
 }
 
@@ -106,10 +99,6 @@ func (d *audit) lookBack(kept []storage.Manifest) {
 func (d *audit) appeal(now protocol.Instant) {
 	i := d.standing.quarantine.later.index
 	if !d.standing.in[discarded] || i == 0 {
-		return
-	}
-	if right, says, known := d.right(i); known && right == d.standing.quarantine.later.digest {
-		d.decide(now, i, right, says) // nobody has to be asked
 		return
 	}
 	d.seek(now, i)

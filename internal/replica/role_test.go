@@ -194,6 +194,9 @@ func serve(t *testing.T, r *Replica) {
 		}
 		for _, a := range e.Apply {
 			r.Applied(0, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+			if a.Take != nil {
+				r.Kept(0, r.checkpoints.kept) // that it cannot be written is told like any other end of it
+			}
 		}
 	}
 	t.Fatal("the replica does not settle")

@@ -52,7 +52,8 @@ func (q *membershipChanges) impose(now protocol.Instant, c *checkpoints, who pro
 	}
 	i, err := q.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryRuling, Data: protocol.EncodeConfirmation(m)}})
 	if err == nil {
-		c.audit.confirmations.imposed = m.Index
+		d := &c.audit.confirmations
+		d.imposed, d.ruling, d.ruledIn = m.Index, i, q.log.lead().Term()
 	}
 	return i, err
 }
@@ -70,17 +71,27 @@ func (c *checkpoints) ruling(now protocol.Instant) (protocol.Confirmation, error
 		return moment("this leader has not applied so far what was written before it led")
 	case !d.doubts():
 		return none, protocol.ErrInvalid.With("no states of the actives are known to differ without a majority for one: nothing has to be imposed")
-	case d.confirmations.imposed != 0 && d.confirmations.newest < d.confirmations.imposed:
+	case d.imposing():
 		return none, protocol.ErrChangeInFlight.With("a state is being imposed")
 	case c.proposed > c.log.applied || d.confirmations.sought > c.log.applied || d.confirmations.proposed > d.confirmations.newest:
 		return moment("a checkpoint entry, or what a majority has there, is on its way")
 	case c.entryAt == 0 || c.newest() != c.entryAt:
-		c.wanted = c.entryAt == 0 || !c.busy && now >= c.at.Add(checkpointWanted)
+		c.wanted = !c.busy && (c.entryAt == 0 || now >= c.at.Add(checkpointWanted))
 		return moment(fmt.Sprintf("no checkpoint of the state at %d is kept here so far: it is being taken, or another one is, or the disk has no room for it", c.entryAt))
 	case !d.undecided(now, c.entryAt):
 		return moment(fmt.Sprintf("the actives are being asked what they have at %d", c.entryAt))
 	}
 	return protocol.Confirmation{Index: c.entryAt, Digest: c.kept[0].Digest}, nil
+}
+
+// imposing reports whether the log holds a ruling that this member has proposed and not applied so far, whoever leads now.
+func (d *audit) imposing() bool {
+	c := &d.confirmations
+	if c.ruling <= d.log.applied {
+		return false
+	}
+	term, held := d.log.logTerms().TermAt(c.ruling)
+	return held && term == c.ruledIn
 }
 
 // undecided reports whether it is known that no majority of the actives has one state at a checkpoint entry, or not to be
@@ -117,9 +128,4 @@ func (d *audit) ruled(now protocol.Instant, m protocol.Confirmation) {
 	if !known && !d.standing.in[discarded] {
 		d.enterQuarantine(now, m.Index, mine, m.Digest, operatorSays)
 	}
-}
-
-// isConfirmation reports whether entries of a kind say which digest the state has at a checkpoint entry.
-func isConfirmation(k protocol.EntryKind) bool {
-	return k == protocol.EntryConfirmation || k == protocol.EntryRuling
 }

@@ -84,15 +84,55 @@ func TestWhatAnOperatorHasMadeEverybodysIsGivenAndFetched(t *testing.T) {
 }
 
 // [S] Counterexample: an operator has decided while one voter was gone. It comes back, and with another one says that both had
-// something else at an entry before. The state that counts is given up, with its checkpoint, by the only one that has it.
-func TestALateWordOnAnEarlierEntryUndoesNoRuling(t *testing.T) {
-	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
-	p.ruled(21, 15, 1)
-	p.asks(2, 10, 7)
-	p.asks(3, 10, 7)
-	p.wants("it has what the log confirms at a later entry", false)
-	if list := p.r.checkpoints.giveable(); len(list) != 1 || list[0].Index != 15 || p.gate == 0 {
-		t.Errorf("%d checkpoints are given, and it serves: %t", len(list), p.gate != 0)
+// something else there, or at an entry before. The state that counts is given up, with its checkpoint, by the only one that has it.
+func TestALateWordUndoesNoRuling(t *testing.T) {
+	for _, i := range []protocol.Index{10, 15} {
+		p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+		p.ruled(21, 15, 1)
+		p.asks(2, i, 7)
+		p.asks(3, i, 7)
+		p.wants("it has what the log confirms", false)
+		if list := p.r.checkpoints.giveable(); len(list) != 1 || list[0].Index != 15 || p.gate == 0 {
+			t.Errorf("what is said of %d: %d checkpoints are given, and it serves: %t", i, len(list), p.gate != 0)
+		}
+	}
+}
+
+// [S] Counterexample: a leader has proposed a ruling of its state, and leads no more before that is committed. A word that comes late
+// makes a majority for something else: the only one that has the state gives it up, and then the ruling is committed.
+func TestALateWordUndoesNoRulingThatIsOnItsWay(t *testing.T) {
+	for name, deposed := range map[string]bool{"it leads on": false, "it leads no more": true} {
+		c, i := disputing(t)
+		c.full = true
+		if got := c.impose(1, 1); got != "none" || len(c.rulings()) != 1 {
+			t.Fatalf("%s: got %q, rulings %v", name, got, c.rulings())
+		}
+		if deposed {
+			c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: raft(c.r).Term() + 1})
+			c.settle()
+		}
+		for _, from := range []byte{2, 3} {
+			c.r.Receive(c.now, id(from), &protocol.DigestQuestion{Index: i, Known: true, Digest: [16]byte{7}})
+		}
+		c.settle()
+		if s := SituationOf(c.r); s.Quarantine != "" || c.r.log.leads() == deposed {
+			t.Errorf("%s (it leads: %t): quarantine %q", name, c.r.log.leads(), s.Quarantine)
+		}
+	}
+}
+
+// Where checkpoints take longer to write than an operator waits, none is asked for while one is being written: it would be
+// passed over, and that of the newest checkpoint entry would never be there.
+func TestNoCheckpointIsWantedWhileOneIsWritten(t *testing.T) {
+	c, i := disputing(t)
+	c.r.Kept(c.now, nil)
+	c.r.checkpoints.busy = true
+	for request := range uint64(20) {
+		c.impose(request+1, 1)
+		c.passes(5 * time.Second)
+	}
+	if got := c.r.checkpoints.entryAt; got != i {
+		t.Errorf("the newest checkpoint entry is at %d, want %d, of which a checkpoint is being written", got, i)
 	}
 }
 

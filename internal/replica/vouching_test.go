@@ -121,6 +121,19 @@ func TestWhatIsBuiltOnACheckpointOfOthersWaitsAsItDoes(t *testing.T) {
 	}
 }
 
+// What comes behind the confirmation is built on a state that waits no more, also where both come at once.
+func TestWhatIsTakenBehindAConfirmationDoesNotWait(t *testing.T) {
+	p := joined(t)
+	list := append(confirmationAt(41, 40, 1), protocol.Entry{Index: 42, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})})
+	list[0].Raw = nil
+	protocol.EncodeEntries(list)
+	p.r.Receive(p.now, id(1), &protocol.Append{Term: 2, PrevIndex: 40, PrevTerm: 2, Commit: 42, Last: 42, Entries: list})
+	p.serve()
+	if p.kept[0].Index != 42 || p.kept[0].Installed {
+		t.Errorf("kept is %d, as one that waits for its confirmation: %t", p.kept[0].Index, p.kept[0].Installed)
+	}
+}
+
 // passes lets time pass, in steps in which the others answer.
 func (c *crew) passes(d time.Duration) {
 	for end := c.now.Add(d); c.now < end; {

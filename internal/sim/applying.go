@@ -156,7 +156,7 @@ func (x *applying) installState(a *replica.Apply) error {
 // configured counts the seats that a committed configuration gives, and what is confirmed, the first
 // time that somebody applies it.
 func (s *checkers) configured(e *protocol.Entry) {
-	if (e.Kind == protocol.EntryConfirmation || e.Kind == protocol.EntryRuling) && e.Index > protocol.Index(len(s.state.applies)) {
+	if e.Kind.Confirms() && e.Index > protocol.Index(len(s.state.applies)) {
 		s.counts.add(countConfirmed, 1)
 		if !s.forked {
 			s.fail(s.state.confirmed(e))

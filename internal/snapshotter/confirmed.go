@@ -43,7 +43,7 @@ func (s *starting) markOlder(ctx context.Context) error {
 }
 
 func confirms(e *protocol.Entry, d *storage.Manifest) bool {
-	if e.Kind != protocol.EntryConfirmation {
+	if !e.Kind.Confirms() {
 		return false
 	}
 	m, err := protocol.DecodeConfirmation(e.Data)

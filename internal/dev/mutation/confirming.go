@@ -159,14 +159,32 @@ func ruled() []Mutation {
 		{
 			Name: "ruling-in-a-batch", Breaks: "a ruling that is applied with what follows it is looked at by nobody",
 			File: "internal/replica/apply.go", Tests: replica,
-			Old: "k == protocol.EntryCheckpoint || isConfirmation(k) {",
+			Old: "k == protocol.EntryCheckpoint || k.Confirms() {",
 			New: "k == protocol.EntryCheckpoint || k == protocol.EntryConfirmation {",
 		},
 		{
 			Name: "late-word-undoes-a-ruling", Breaks: "the only member that has the state that counts gives it up for what others had at an entry before",
-			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "known && right == d.standing.quarantine.later.digest {",
-			New: "known && right != d.standing.quarantine.later.digest {",
+			File: "internal/replica/confirmation.go", Tests: replica,
+			Old: "case says == majoritySays && d.outlived(i):",
+			New: "case says == majoritySays && i == 0 && d.outlived(i):",
+		},
+		{
+			Name: "late-word-before-a-ruling", Breaks: "a leader that is deposed while its ruling is on its way gives the state up that the ruling makes everybody's",
+			File: "internal/replica/audit.go", Tests: replica,
+			Old: "d.confirmations.imposed && d.imposing() {",
+			New: "d.confirmations.imposed && d.log.leads() {",
+		},
+		{
+			Name: "start-passes-over-rulings", Breaks: "a member that ended between a ruling and its mark gives the checkpoint that counts to nobody",
+			File: "internal/snapshotter/confirmed.go", Tests: []string{"./internal/snapshotter"},
+			Old: "if !e.Kind.Confirms() {",
+			New: "if e.Kind != protocol.EntryConfirmation {",
+		},
+		{
+			Name: "wanted-while-written", Breaks: "where checkpoints take long each one that an operator waits for is passed over",
+			File: "internal/replica/ruling.go", Tests: replica,
+			Old: "c.wanted = !c.busy && (",
+			New: "c.wanted = (",
 		},
 	}
 }

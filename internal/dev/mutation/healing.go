@@ -246,8 +246,8 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-ends-uncounted", Breaks: "a member ends its quarantine by a checkpoint entry at which nothing was counted",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "q.later = digestAt{}\n\tfor k := range kept {",
-			New: "q.later = digestAt{}\n\tif own := d.own; len(own) > 0 && own[len(own)-1].index > q.at {\n\t\tq.later = own[len(own)-1]\n\t}\n\tfor k := range kept[:0] {",
+			Old: "if len(kept) > 0 && kept[0].Index > q.at {\n\t\tq.later = digestAt{kept[0].Index, kept[0].Digest}",
+			New: "if own := d.own; len(own) > 0 && own[len(own)-1].index > q.at {\n\t\tq.later = own[len(own)-1]",
 		},
 		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
