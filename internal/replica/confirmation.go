@@ -2,7 +2,6 @@ package replica
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
@@ -33,6 +32,8 @@ type confirmations struct {
 	// imposed is the one that this member has proposed a ruling of, in the entry at ruling, of the term ruledIn.
 	imposed, ruling protocol.Index
 	ruledIn         protocol.Term
+	// upheld is the highest one of which a ruling names what this member has.
+	upheld protocol.Index
 	// from is the checkpoint of others that the state came from, while the log has not confirmed it.
 	from protocol.Index
 }
@@ -195,21 +196,11 @@ func (d *audit) decide(now protocol.Instant, i protocol.Index, right [16]byte, s
 	switch {
 	case same && doubted:
 		d.acquit(now)
-	case says == majoritySays && d.outlived(i):
+	case says == majoritySays && i <= d.confirmations.upheld:
+		// [S] A majority may be of before an operator has decided, and nobody else may have the state that counts.
 	case known && !same && !doubted:
 		d.enterQuarantine(now, i, mine, right, says)
 	}
-}
-
-// outlived reports whether the log says that this member's state was right at a checkpoint entry, from i on.
-//
-// [S] What a majority was heard to have there does not undo that. It may be of before an operator has decided; and
-// nobody else may have the state that counts.
-func (d *audit) outlived(i protocol.Index) bool {
-	return !d.standing.in[discarded] && slices.ContainsFunc(d.own, func(x digestAt) bool {
-		said, known := findDigest(d.confirmations.said, x.index)
-		return x.index >= i && known && said == x.digest
-	})
 }
 
 // stood notes that the state was right at a checkpoint entry. A state that keeps going bad is right each time after

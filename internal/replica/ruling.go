@@ -123,6 +123,7 @@ func (d *audit) ruled(now protocol.Instant, m protocol.Confirmation) {
 	text := fmt.Sprintf("an operator has made the state with digest %x at %d everybody's: who has another one gives it up", m.Digest, m.Index)
 	if known && mine == m.Digest {
 		text += "; it is that of this member"
+		d.confirmations.upheld = max(d.confirmations.upheld, m.Index)
 	}
 	d.out.event(protocol.EventDiverged, text)
 	if !known && !d.standing.in[discarded] {

@@ -165,8 +165,8 @@ func ruled() []Mutation {
 		{
 			Name: "late-word-undoes-a-ruling", Breaks: "the only member that has the state that counts gives it up for what others had at an entry before",
 			File: "internal/replica/confirmation.go", Tests: replica,
-			Old: "case says == majoritySays && d.outlived(i):",
-			New: "case says == majoritySays && i == 0 && d.outlived(i):",
+			Old: "case says == majoritySays && i <= d.confirmations.upheld:",
+			New: "case says == majoritySays && i == 0:",
 		},
 		{
 			Name: "late-word-before-a-ruling", Breaks: "a leader that is deposed while its ruling is on its way gives the state up that the ruling makes everybody's",
