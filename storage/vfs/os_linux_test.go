@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/starlinghq/starling/storage/vfs"
@@ -90,5 +91,30 @@ func TestWrittenCoversWhatWasWritten(t *testing.T) {
 		if got < end || got > size || name == "memory" && got != end {
 			t.Errorf("%s: got %d, want %d, or %d where that is not known", name, got, end, size)
 		}
+	}
+}
+
+// Counterexample: while a directory is given back another goroutine starts a program. Its child has the locked file, too,
+// until the program begins, and the next start finds the directory in use.
+func TestALockEndsForChildrenThatAreBeingForked(t *testing.T) {
+	fsys, name := vfs.OS(), filepath.Join(t.TempDir(), "lock")
+	lock, err := fsys.Lock(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := syscall.Dup(int(lock.(interface{ Fd() uintptr }).Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(child)
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := fsys.Lock(name)
+	if err != nil {
+		t.Fatalf("a lock that was given back is held: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -38,6 +38,15 @@ func uninterrupted(call func() error) error {
 	}
 }
 
+// lockedFile is a file that is held by a flock. A child of this process has the open file, too, from when it
+// is forked until its program is begun: to close the file alone would leave it held for so long.
+type lockedFile struct{ *os.File }
+
+func (f lockedFile) Close() error {
+	_ = uninterrupted(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }) // or else Close does it
+	return f.File.Close()
+}
+
 // lockFile holds a flock, which belongs to the open file: it excludes a second
 // holder in this process too, and ends with the last process that has it.
 func lockFile(name string) (io.Closer, error) {
@@ -53,7 +62,7 @@ func lockFile(name string) (io.Closer, error) {
 		}
 		return nil, &os.PathError{Op: "lock", Path: name, Err: err}
 	}
-	return f, nil
+	return lockedFile{f}, nil
 }
 
 func freeSpace(name string) (uint64, error) {
