@@ -182,6 +182,9 @@ func (d *audit) dispute() string {
 	return text
 }
 
+// isDisputed reports whether it is known that no majority agrees, or that too few answer.
+func (d *audit) isDisputed() bool { return d.disputedAt != 0 }
+
 // doubts reports whether states differ and nobody knows who is right.
 func (d *audit) doubts() bool { return d.disputedAt != 0 || d.differences.refused != nil }
 
@@ -449,4 +452,5 @@ func (d *audit) nobodyActs(x *poll, why string) {
 	d.disputedAt = x.index
 	d.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
 	d.out.event(protocol.EventDiverged, d.disputed)
+	d.differences.refuse()
 }

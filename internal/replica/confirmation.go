@@ -191,6 +191,7 @@ func (d *audit) decide(now protocol.Instant, i protocol.Index, right [16]byte, s
 		d.stood(i)
 		if i >= d.disputedAt {
 			d.disputed, d.disputedAt = "", 0
+			d.differences.refuse()
 		}
 	}
 	switch {

@@ -73,6 +73,7 @@ func Counted(r *Replica, now protocol.Instant, t *Tally) {
 // answer something else. A bucket that is not gone through counts as a whole.
 type differences struct {
 	ground
+	audit   interface{ isDisputed() bool }
 	tallies []*Tally     // oldest first
 	list    []comparison // oldest first
 	settled protocol.Index

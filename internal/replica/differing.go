@@ -15,6 +15,7 @@ type Differing struct {
 	named map[string]bool
 	whole [protocol.DigestBuckets]bool
 	text  string
+	asked bool // the actives are being asked whether a majority of them agrees
 }
 
 // Refuses is why a resource must not be read, nor commanded, or nil; "" is what the system
@@ -23,8 +24,12 @@ func (d *Differing) Refuses(resource string) error {
 	if d == nil || !d.named[resource] && !d.whole[protocol.DigestBucket(resource)] {
 		return nil
 	}
+	if d.asked { // mostly known within milliseconds: who retries is served then, here or elsewhere
+		return &protocol.Error{Code: protocol.ErrUnavailable.Code, Cause: protocol.ErrDisputed, Text: fmt.Sprintf(
+			"the actives do not have the same in %s, and are being asked whether a majority of them agrees", nameOf(resource))}
+	}
 	return protocol.ErrDisputed.With(fmt.Sprintf(
-		"the actives do not have the same in %s, and no majority of them agrees: it is served again when one does; delete it, or have those that are wrong fetch their state anew (docs/recover.md)", nameOf(resource)))
+		"the actives do not have the same in %s, and no majority of them agrees: it is served again when one does; delete it, or have those that are wrong fetch the state of one that is right (`starling impose`, docs/recover.md)", nameOf(resource)))
 }
 
 // RefusesCommand is why a command must not be proposed, or nil. Whoever deletes a resource
@@ -143,7 +148,7 @@ func (p *differences) newest() (i protocol.Index) {
 
 // refuse puts together what is refused.
 func (p *differences) refuse() {
-	next := &Differing{named: map[string]bool{}}
+	next := &Differing{named: map[string]bool{}, asked: !p.audit.isDisputed()}
 	var texts []string
 	for k := range p.list {
 		c := &p.list[k]
@@ -162,7 +167,7 @@ func (p *differences) refuse() {
 		p.refused = nil
 		return
 	}
-	if next.text = strings.Join(texts, "; "); p.refused == nil || p.refused.text != next.text || p.refused.whole != next.whole {
+	if next.text = strings.Join(texts, "; "); p.refused == nil || p.refused.text != next.text || p.refused.asked != next.asked || p.refused.whole != next.whole {
 		p.refused = next
 	}
 }

@@ -96,6 +96,30 @@ func TestReadsOfWhatDiffersAreRefusedUntilAMajorityAgrees(t *testing.T) {
 	}
 }
 
+// Counterexample: a leader whose memory was damaged knows for fifty milliseconds that one of the others differs, and not
+// that both do. Writes failed meanwhile, and nobody retried: there was said to be no majority.
+func TestWhatDiffersIsAskedForBeforeItIsInDispute(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
+	p.tallies = map[byte]*Tally{2: made(10, 2, 5, "r000002"), 3: made(10, 3, 5, "r000002")}
+	code := func() protocol.Code {
+		code, _ := protocol.CodeOf(SituationOf(p.r).Differs.Refuses("r000002"))
+		return code
+	}
+	p.counts(made(10, 1, 5))
+	p.says(2, 10, 2)
+	if got := code(); got != protocol.ErrUnavailable.Code || got.Meaning().Retry == 0 {
+		t.Errorf("the other one was not heard: got %q, want one that is retried", got)
+	}
+	p.says(3, 10, 3)
+	if got := code(); got != protocol.ErrDisputed.Code {
+		t.Errorf("no majority agrees: got %q", got)
+	}
+	p.says(3, 10, 1)
+	if got := code(); got != protocol.OK {
+		t.Errorf("a majority agrees: got %q", got)
+	}
+}
+
 // That a member is as the leader was, at a later checkpoint entry, ends nothing: the others may differ still.
 func TestALeaderThatAgreesEndsNoDispute(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 7, 1), always(1)) // as the leader was at 10, not at 5

@@ -177,7 +177,7 @@ func connect(r *Replica) {
 	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.transferees, checkpoints: &r.checkpoints, gossip: r.gossip}
 	c := &r.checkpoints
 	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.transferees, &r.audit, r.gossip
-	r.audit.differences.ground = g
+	r.audit.differences.ground, r.audit.differences.audit = g, &r.audit
 	r.audit.ground, r.audit.install, r.audit.joint = g, &r.install, r
 	r.install = installation{
 		ground: g, who: &r.hearing, checkpoints: c, audit: &r.audit, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,

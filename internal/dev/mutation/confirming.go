@@ -181,6 +181,12 @@ func ruled() []Mutation {
 			New: "if e.Kind != protocol.EntryConfirmation {",
 		},
 		{
+			Name: "asked-is-disputed", Breaks: "writes fail, and are not tried again, in the moment in which one active has been heard and not the other",
+			File: "internal/replica/differing.go", Tests: replica,
+			Old: "asked: !p.audit.isDisputed()}",
+			New: "asked: false}",
+		},
+		{
 			Name: "wanted-while-written", Breaks: "where checkpoints take long each one that an operator waits for is passed over",
 			File: "internal/replica/ruling.go", Tests: replica,
 			Old: "c.wanted = !c.busy && (",
