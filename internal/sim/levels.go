@@ -172,7 +172,7 @@ func (s *load) leveled(g *weakRead, r *protocol.Result) error {
 
 // refusedRead reports whether a member answers no read of what was asked for.
 func refusedRead(code protocol.Code) bool {
-	return code == protocol.ErrNotServing.Code || code == protocol.ErrDisputed.Code
+	return code == protocol.ErrNotServing.Code || code == protocol.ErrDisputed.Code || code == protocol.ErrUnavailable.Code
 }
 
 // levelKept checks an answer against what its level promises; age is the true
