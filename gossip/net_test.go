@@ -421,6 +421,17 @@ func (n *network) readAge(d *node) {
 	}
 }
 
+// levels lets time pass until all hold all, ten seconds at most.
+func (n *network) levels(t *testing.T) {
+	t.Helper()
+	for end := n.now + 10*time.Second; n.equal() != nil && n.now < end; {
+		n.run(n.now + 5*time.Millisecond)
+	}
+	if err := n.equal(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (n *network) equal() error {
 	for _, d := range n.nodes {
 		if len(d.log) != len(n.history) {
@@ -493,12 +504,7 @@ func TestLateComerCatchesUp(t *testing.T) {
 		late.paused = n.now
 		clear(n.net.Bytes)
 		begin := n.now
-		for len(late.log) < len(n.history) && n.now < begin+10*time.Second {
-			n.run(n.now + 5*time.Millisecond)
-		}
-		if err := n.equal(); err != nil {
-			t.Fatal(err)
-		}
+		n.levels(t)
 		total, actives := 0, 0
 		for i, b := range n.net.Bytes {
 			total += b

@@ -29,12 +29,7 @@ func TestPassivesThatBeginAtOnceAskActivesForMore(t *testing.T) {
 		d.log = nil
 		d.restart()
 	}
-	for n.equal() != nil && n.now < began+10*time.Second {
-		n.run(n.now + 5*ms)
-	}
-	if err := n.equal(); err != nil {
-		t.Fatal(err)
-	}
+	n.levels(t)
 	given, all := 0, 0
 	for i, b := range n.net.Bytes {
 		all += b

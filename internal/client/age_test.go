@@ -289,20 +289,10 @@ func TestAYoungMemberThatIsLostIsForgotten(t *testing.T) {
 // A transport that is closed ends a watch that was looking for a member.
 func TestAWatchOfAClosedTransportEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		c := newClient(t, s, Config{})
-		mustCommand(t, c, "before")
-		w, err := c.Watch(t.Context(), watching(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		if _, err := w.Next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		s, _, w := begun(t)
 		s.fateIs(fate{before: protocol.ErrClosed})
 		s.streams[len(s.streams)-1].fail(protocol.ErrClosed)
-		_, err = w.Next(t.Context())
+		_, err := w.Next(t.Context())
 		wantIs(t, err, []error{protocol.ErrClosed}, nil)
 	})
 }

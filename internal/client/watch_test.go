@@ -9,25 +9,33 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 )
 
 func watching(from protocol.Index) protocol.Watch {
 	return protocol.Watch{Resource: "hits", Type: "count", From: from}
 }
 
+// begun is a watch that has said where it begins.
+func begun(t *testing.T) (*server, *Client, resources.WatchStream) {
+	t.Helper()
+	s := newServer(t)
+	c := newClient(t, s, Config{})
+	mustCommand(t, c, "before")
+	w, err := c.Watch(t.Context(), watching(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	if first, err := w.Next(t.Context()); err != nil || len(first.Changes) != 0 || first.Index == 0 {
+		t.Fatalf("got %+v, %v, want an index without changes first", first, err)
+	}
+	return s, c, w
+}
+
 func TestWatchGoesOnElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		c := newClient(t, s, Config{})
-		mustCommand(t, c, "before")
-		w, err := c.Watch(t.Context(), watching(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		if first, err := w.Next(t.Context()); err != nil || len(first.Changes) != 0 || first.Index == 0 {
-			t.Fatalf("got %+v, %v, want an index without changes first", first, err)
-		}
+		s, c, w := begun(t)
 		ends := []error{nil, errBroken, protocol.ErrUnavailable, protocol.ErrClosed, protocol.ErrNotServing}
 		for i, end := range ends {
 			if end != nil {
