@@ -221,6 +221,7 @@ func TestARefusedNewcomerSupersedesNobody(t *testing.T) {
 		if _, err := slow.Write(pong); err != nil {
 			t.Errorf("the stream of the slow run was ended: %v", err)
 		}
+		synctest.Wait()                           // a pong that is taken later answers the next ping
 		if err := d.link(3).next(t); err != nil { // it does not answer the next ping
 			t.Errorf("got %v", err)
 		}
