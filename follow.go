@@ -201,6 +201,7 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		came := time.Now()
 		complete := func() error {
 			listed = true
 			return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: uint64(most)}, nil)
@@ -219,7 +220,7 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 			f.moved = f.moved || listed
 			e, bad := f.step(c, changes.Index)
 			if e.Last = listed && i == len(changes.Changes)-1; listed {
-				e.Age, e.AgeKnown = time.Duration(changes.Age), changes.AgeKnown
+				e.Age, e.AgeKnown = time.Duration(changes.Age)+time.Since(came), changes.AgeKnown
 			}
 			err = f.tell(e, bad)
 		}

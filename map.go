@@ -283,6 +283,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				yield(MapEvent[K, V]{}, err)
 				return
 			}
+			came := time.Now()
 			bookmark := MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
 			if len(changes.Changes) == 0 && o.Bookmarks && !yield(bookmark, nil) {
 				return
@@ -294,7 +295,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				}
 				e, err := m.eventOf(c, changes.Index)
 				e.Last = i == len(changes.Changes)-1
-				e.Age, e.AgeKnown = bookmark.Age, bookmark.AgeKnown
+				e.Age, e.AgeKnown = bookmark.Age+time.Since(came), bookmark.AgeKnown // the loop may take its time
 				if !yield(e, err) {
 					return
 				}
