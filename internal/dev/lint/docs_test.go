@@ -125,7 +125,7 @@ func (d *drawing) nodeOf(dir string) string {
 // notDrawn are tools of the house, suites for tests, and what all may import.
 var notDrawn = []string{
 	"protocol", "internal/invariant", "internal/dev/lint", "internal/dev/mutation/...", "internal/dev/...", "internal/virtual", "internal/dev/fieldtest",
-	"internal/dev/hostile", "internal/dev/strace", "internal/dev/valuetest", "internal/sim/awkward", "storage/storagetest", "resources/resourcetest",
+	"internal/dev/hostile", "internal/dev/strace", "internal/dev/valuetest", "internal/sim/awkward", "internal/sim/told", "storage/storagetest", "resources/resourcetest",
 }
 
 // TestDrawingFitsTheTree: every package is drawn, every arrow is an import, and every
