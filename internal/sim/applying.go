@@ -27,11 +27,16 @@ type applying struct {
 	misapplies, strayed, shut bool
 	until                     protocol.Index
 	suspendServing            int
+	// doubts counts how often the state went wrong, and right again; rightFrom is where it did that last: what it
+	// has told up to there may be wrong.
+	doubts    uint64
+	rightFrom protocol.Index
 }
 
 // stop ends a run.
 func (x *applying) stop() {
 	x.comesRight("it is gone")
+	x.rightFrom = 0
 	x.machine, x.applies, x.busy, x.misapplies, x.suspendServing = nil, nil, false, false, 0
 	x.shut = x.shut && x.disk.quarantine
 }

@@ -58,6 +58,10 @@ func (o *op) run(t *through) (output, error) {
 	var err error
 	switch o.kind {
 	case opPut:
+		if o.twins > 0 {
+			out.version, err = kvmap.PutAll.Do(ctx, t, mapName, o.pairs())
+			break
+		}
 		out.version, err = kvmap.Put.Do(ctx, t, mapName, kvmap.PutRequest{Key: []byte(name), Value: []byte(o.value)})
 	case opDelete:
 		out.version, err = kvmap.Delete.Do(ctx, t, mapName, kvmap.DeleteRequest{Key: []byte(name)})
@@ -99,6 +103,15 @@ func (o *op) run(t *through) (output, error) {
 		err = nil
 	}
 	return out, err
+}
+
+// pairs are the keys of a put that writes several.
+func (o *op) pairs() kvmap.Pairs {
+	list := kvmap.Pairs{{Key: []byte(objectName(o.object)), Value: []byte(o.value)}}
+	for twin := range o.twins {
+		list = append(list, kvmap.Pair{Key: []byte(twinName(o.object, twin+1)), Value: []byte(o.value)})
+	}
+	return list
 }
 
 // runAwkward is run for awkward values. One that has not come back as it was

@@ -159,6 +159,16 @@ const (
 	countClosed
 	countDatagramsLost
 	countDatagramsBack
+	countWatchesJudged
+	countWatchEvents
+	countWatchAges
+	countWatchParts
+	countWatchesMoved
+	countWatchesAhead
+	countWatchesSlow
+	countWatchesCompacted
+	countWatchesDoubted
+	countCopiesListed
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -206,6 +216,9 @@ var tallyNames = [tallies]string{
 	countLogReads: "reads of logs from disk", countRepairedRunning: "places of running logs repaired",
 	countDatagramBlocks: "times that datagrams were blocked", countStreamBlocks: "times that streams were blocked", countClosed: "links closed to datagrams for good",
 	countDatagramsLost: "times that members said that datagrams are lost", countDatagramsBack: "times that members said that they come back",
+	countWatchesJudged: "watches judged", countWatchEvents: "changes told by watches", countWatchAges: "ages of watches checked", countWatchParts: "parts of entries told by watches",
+	countWatchesMoved: "watches that went on elsewhere", countWatchesAhead: "watches that went on at a member that was behind", countWatchesSlow: "watches that were too slow",
+	countWatchesCompacted: "watches whose changes were gone", countWatchesDoubted: "watches ended because of doubt", countCopiesListed: "listings of copies",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many
@@ -238,6 +251,10 @@ func (k tally) minimum() uint64 {
 		return 1_000_000
 	case countPausedLeaders, countReadsAfterPause:
 		return 500
+	case countWatchEvents, countWatchAges: // there are hundreds a seed
+		return 100_000
+	case countWatchesJudged, countWatchesMoved, countWatchParts:
+		return 5000
 	case countSessionReads, countStaleReads, countTooStale, countOneShots: // there are hundreds a seed
 		return 10_000
 	case countDamagedAll, countRepairedCheckpoint: // several rare things have to come together

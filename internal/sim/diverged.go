@@ -147,6 +147,7 @@ func (x *applying) strays(why string) {
 // goesWrong says that the member's state is a wrong one from now on.
 func (x *applying) goesWrong() {
 	x.divergedState, x.strayed, x.suspendServing = &divergedState{}, true, doubtEntries
+	x.doubts++
 }
 
 // wanders follows a member that applies entries to a wrong state. It reports
@@ -177,7 +178,8 @@ func (x *applying) comesRight(why string) {
 	if !x.divergedState.found {
 		x.s.counts.add(countDivergedUnseen, 1)
 	}
-	x.divergedState = nil
+	x.divergedState, x.rightFrom = nil, x.applied
+	x.doubts++
 	x.tell(colorSuffrage, "# its state is right: %s", why)
 }
 

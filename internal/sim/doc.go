@@ -64,6 +64,8 @@
 // # What it demands
 //
 // After every step the checkers look at what is new: see the Rule constants.
+// Programs keep watches, and copies of the map, at whatever member (onlookers.go): all that they are told
+// is held against what the log has changed (package told).
 // Clients read at all levels, at any member: linearizable, of a session, at most
 // so old, and local.
 // At the end the faults stop, and within a bounded time there must be a leader,

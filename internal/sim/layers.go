@@ -69,9 +69,10 @@ type directories struct {
 // load is what clients do to a cluster.
 type load struct {
 	directories
-	clients []*client
-	values  int  // written so far; makes each value unique
-	mute    bool // nobody reads at a level: for a test
+	clients   []*client
+	onlookers []*onlooker
+	values    int  // written so far; makes each value unique
+	mute      bool // nobody reads at a level: for a test
 }
 
 // nemesis is all the trouble that a cluster has.

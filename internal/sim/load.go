@@ -51,7 +51,7 @@ func (s *load) drawOp(c *client) *op {
 		o.value = fmt.Sprintf("v%d", s.values)
 		switch {
 		case draw < 40:
-			o.kind = opPut
+			o.kind, o.twins = opPut, s.values%(2*twinsEach)%(twinsEach+1)
 		case draw < 50:
 			o.kind = opDelete
 		case draw < 65:

@@ -39,6 +39,7 @@ type op struct {
 	value       string
 	number      int64
 	version     protocol.Index // that a swap expects; 0: absent
+	twins       int            // keys that a put writes beside its own
 	consistency protocol.Consistency
 	timeout     time.Duration
 

@@ -28,6 +28,7 @@ type streams struct {
 	limits      *rand.Rand // limits of the state
 	blocks      *rand.Rand // transports that are blocked, and in which seeds
 	drags       *rand.Rand // leaders that are slow, and in which seeds
+	watches     *rand.Rand // programs that watch
 }
 
 func newStreams(seed uint64) streams {
@@ -52,6 +53,7 @@ func newStreams(seed uint64) streams {
 		blocks:      stream(seed, 16),
 		sight:       stream(seed, 17),
 		drags:       stream(seed, 18),
+		watches:     stream(seed, 19),
 	}
 }
 

@@ -62,6 +62,7 @@ func (s *simulation) settle() {
 	s.trace.say("settled after %v", s.schedule.now.Sub(stopped).Round(time.Millisecond))
 	s.counts.add(countSettled, 1)
 	s.fail(s.state.linearizable())
+	s.fail(s.judgeWatches(true))
 }
 
 // pauseOnSlowClocks is how much longer the minute takes, on the slowest clock of all, for which a leader
@@ -84,6 +85,7 @@ func (s *simulation) giveUp(why string) {
 		}
 	}
 	s.fail(s.state.linearizable())
+	s.fail(s.judgeWatches(false))
 }
 
 // unsettled says what is missing for the cluster to have recovered, or nothing.
@@ -119,7 +121,10 @@ func (s *simulation) unsettled() string {
 	if frontier < s.state.acknowledged {
 		return fmt.Sprintf("%d was acknowledged, committed is %d", s.state.acknowledged, frontier)
 	}
-	return s.unequal(leader, frontier)
+	if why := s.unequal(leader, frontier); why != "" {
+		return why
+	}
+	return s.untold()
 }
 
 // misplaced says who is not where the configuration says.

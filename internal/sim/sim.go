@@ -163,6 +163,7 @@ func (s *simulation) play() (stack string) {
 	blocks{&s.nemesis}.begin()
 	drags{&s.nemesis}.begin()
 	s.watchAges()
+	s.lookOn()
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
 	return ""

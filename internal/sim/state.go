@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/sessionop"
+	"github.com/starlinghq/starling/internal/sim/told"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -21,6 +22,7 @@ type state struct {
 	calls   map[callKey]*call
 	first   map[callKey]protocol.Index // where each call took effect
 	opened  map[protocol.SessionID]bool
+	changes [][]told.Change  // of the map, one for each entry that changed it
 	history []*call          // that are answered, or may still have an effect
 	wrong   map[wrongAt]bool // digests of states that were diverged
 
@@ -176,6 +178,7 @@ func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Resul
 		return violated(RuleState, "%s at %d gives %+v, in %+v it must give %+v", k, i, out, before, want)
 	}
 	k.op.got = out
+	s.changed(k.op, before, out)
 	if !after.equal(&before) {
 		s.objects[k.op.object] = append(s.objects[k.op.object], stateAt{from: i, cell: after})
 	}

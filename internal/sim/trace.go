@@ -52,6 +52,7 @@ const (
 	tagSuffrage
 	tagRefused
 	tagWeakRead
+	tagTold
 )
 
 // note adds a happening to the hash.

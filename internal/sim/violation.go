@@ -50,6 +50,7 @@ const (
 	RuleQuarantine   = "a state that has diverged is found, serves nobody and heals"
 	RuleHistory      = "nobody takes a member of one history for one of another"
 	RuleRepairing    = "a member that repairs its log takes no part"
+	RuleWatch        = "watches tell what the log has changed, all of it, once, and in order"
 	RulePanic        = "no member panics"
 	RuleFault        = "a member stops for a cause only"
 )
