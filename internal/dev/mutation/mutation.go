@@ -76,6 +76,7 @@ func All() []Mutation {
 	all = append(all, histories()...)
 	all = append(all, clocks()...)
 	all = append(all, watches()...)
+	all = append(all, watchHistories()...)
 	all = append(all, watchAges()...)
 	all = append(all, outcomes()...)
 	all = append(all, answered()...)

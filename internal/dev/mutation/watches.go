@@ -60,6 +60,42 @@ func watches() []Mutation {
 	}
 }
 
+// watchHistories are bugs that show in all that a watch was told, at members that come and go.
+func watchHistories() []Mutation {
+	return []Mutation{
+		{
+			Name: "resume-behind-what-is-gone", Breaks: "a watch that goes on lacks the last change that its member does not keep any more",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "if w.From < s.gone {",
+			New: "if w.From+1 < s.gone {",
+		},
+		{
+			Name: "boundary-told-twice", Breaks: "a watch that goes on from an index is told the entry of that index again",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "if n.index <= w.from {",
+			New: "if n.index < w.from {",
+		},
+		{
+			Name: "entry-torn", Breaks: "of an entry that is told in parts only the first is told, as if it were all",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "out.More = w.part < len(changes)\n",
+			New: "out.More = w.part < 0\n",
+		},
+		{
+			Name: "resume-over-an-installation", Breaks: "a watch that goes on at a member which has installed a checkpoint lacks what was changed in between",
+			File: "internal/machine/hub.go", Tests: []string{"./internal/machine"},
+			Old: "h.gone = max(h.gone, i)\n",
+			New: "",
+		},
+		{
+			Name: "age-of-an-entry", Breaks: "a loop that takes its time with the changes of one entry is told the age of the first for all of them",
+			File: "map.go", Tests: []string{"."},
+			Old: "bookmark.Age+time.Since(came)",
+			New: "bookmark.Age+0*time.Since(came)",
+		},
+	}
+}
+
 // watchAges are bugs in how old a watch is said to be, and in where it goes on.
 func watchAges() []Mutation {
 	return []Mutation{
