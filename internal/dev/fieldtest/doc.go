@@ -62,4 +62,10 @@
 //	STARLING_TRANSPORTS=20s go test ./internal/dev/fieldtest -run "WithoutUDP|IdleStream|NarrowLinks" -v -timeout 10m
 //
 // blocks UDP from the start and under load, and TCP between two whose streams rest, for so long.
+//
+//	STARLING_WATCHES=30m go test ./internal/dev/fieldtest -run HistoriesOfWatches -v -timeout 60m
+//
+// has programs watch a cluster in trouble, round after round for so long, and holds what each was
+// told against what was acknowledged. The machine should have nothing else to do: a watch that says
+// nothing for five seconds fails it, which it does not without the variable.
 package fieldtest

@@ -76,7 +76,7 @@ func runMember(o options) error {
 	}
 	m, err := runtime.Open(ctx, runtime.Config{
 		Config: config.Config{
-			Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
+			Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3, Insecure: true,
 			DiskLow: diskLow, Election: election, Heartbeat: heartbeat, CheckpointBytes: checkpointBytes, CheckpointEvery: o.Every,
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		},
