@@ -3,6 +3,7 @@ package starling
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -261,47 +262,84 @@ func (e *MapEvent[K, V]) Resume() uint64 {
 	return e.Index - 1
 }
 
-// Watch yields changes in order, without gaps or duplicates, until ctx ends or
-// the loop does. What cannot be read comes with a [DecodeError], and the changes
+// Watch begins a watch, and returns when a member has taken it: what is acknowledged from then on
+// is told, whenever the loop begins. ctx bounds all of it. What Watch returns is ranged over once, and yields
+// changes in order, without gaps or duplicates, until ctx ends or
+// the loop does; who never ranges over it ends ctx. What cannot be read comes with a [DecodeError], and the changes
 // after it follow. Any other error is the last thing that it yields: the context's,
 // ErrTooLarge (this Node or Client has 4,096 watches already), ErrCompacted (the
 // changes after After are gone, or what was told may be wrong: read the map and watch on
 // from the index of that read), ErrSlowWatcher (the loop did not keep up) or one of those
-// in docs/reads.md. While no member can be reached it goes on; bookmarks say how old what it
+// in docs/reads.md; also that of a watch that did not begin. While no member can be reached it goes on; bookmarks say how old what it
 // has told is.
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
-	return func(yield func(MapEvent[K, V], error) bool) {
-		stream, err := m.stream(ctx, o)
-		if err != nil {
+	w := &mapWatch[K, V]{m: m, ctx: ctx, bookmarks: o.Bookmarks}
+	if w.stream, w.err = m.stream(ctx, o); w.err != nil {
+		return w.events
+	}
+	if w.begins, w.err = w.stream.Next(ctx); w.err != nil { // where that is, which a lost member would take with it
+		w.stream.Close()
+		return w.events
+	}
+	w.unlessEnded = context.AfterFunc(ctx, w.stream.Close)
+	return w.events
+}
+
+// mapWatch is a watch that has begun, or why it has not.
+type mapWatch[K Key, V any] struct {
+	m           *Map[K, V]
+	ctx         context.Context
+	bookmarks   bool
+	stream      resources.WatchStream
+	begins      protocol.Changes
+	err         error
+	unlessEnded func() bool
+	ranged      atomic.Bool
+}
+
+func (w *mapWatch[K, V]) events(yield func(MapEvent[K, V], error) bool) {
+	if w.err != nil {
+		yield(MapEvent[K, V]{}, w.err)
+		return
+	}
+	if w.ranged.Swap(true) {
+		yield(MapEvent[K, V]{}, protocol.ErrClosed.With("a watch is ranged over once: call Watch again, After the Resume of the last event"))
+		return
+	}
+	defer w.stream.Close()
+	defer w.unlessEnded()
+	for changes := w.begins; w.tell(&changes, yield); {
+		var err error
+		if changes, err = w.stream.Next(w.ctx); err != nil {
+			if ended := w.ctx.Err(); ended != nil {
+				err = ended // which has closed the stream
+			}
 			yield(MapEvent[K, V]{}, err)
 			return
 		}
-		defer stream.Close()
-		for {
-			changes, err := stream.Next(ctx)
-			if err != nil {
-				yield(MapEvent[K, V]{}, err)
-				return
-			}
-			came := time.Now()
-			bookmark := MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
-			if len(changes.Changes) == 0 && o.Bookmarks && !yield(bookmark, nil) {
-				return
-			}
-			for i, c := range changes.Changes {
-				if err := ctx.Err(); err != nil {
-					yield(MapEvent[K, V]{}, err)
-					return
-				}
-				e, err := m.eventOf(c, changes.Index)
-				e.Last = i == len(changes.Changes)-1
-				e.Age, e.AgeKnown = bookmark.Age+time.Since(came), bookmark.AgeKnown // the loop may take its time
-				if !yield(e, err) {
-					return
-				}
-			}
+	}
+}
+
+// tell yields changes, or a bookmark, and reports whether there is to be more.
+func (w *mapWatch[K, V]) tell(changes *protocol.Changes, yield func(MapEvent[K, V], error) bool) bool {
+	came := time.Now()
+	bookmark := MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
+	if len(changes.Changes) == 0 && w.bookmarks && !yield(bookmark, nil) {
+		return false
+	}
+	for i, c := range changes.Changes {
+		if err := w.ctx.Err(); err != nil {
+			yield(MapEvent[K, V]{}, err)
+			return false
+		}
+		e, err := w.m.eventOf(c, changes.Index)
+		e.Last = i == len(changes.Changes)-1
+		e.Age, e.AgeKnown = bookmark.Age+time.Since(came), bookmark.AgeKnown // the loop may take its time
+		if !yield(e, err) {
+			return false
 		}
 	}
+	return true
 }
 
 // stream opens what Watch reads.
