@@ -33,6 +33,7 @@ const (
 	GossipProbabilityDefault = config.GossipProbabilityDefault
 	CheckpointBytesDefault   = config.CheckpointBytesDefault
 	RetainBytesDefault       = config.RetainBytesDefault
+	ChangesBytesDefault      = config.ChangesBytesDefault
 	CheckpointEveryDefault   = config.CheckpointEveryDefault
 	DiskLowDefault           = config.DiskLowDefault
 	DiskHighDefault          = config.DiskHighDefault
@@ -48,6 +49,6 @@ const (
 //	how fast           Timing, Heartbeat, Election
 //	how entries spread GossipMode, GossipFanout, GossipProbability
 //	whom to believe    SigningKey, TrustedKeys
-//	what the disk has  CheckpointBytes, CheckpointEvery, RetainBytes, DiskLow, DiskHigh
+//	what the disk has  CheckpointBytes, CheckpointEvery, RetainBytes, ChangesBytes, DiskLow, DiskHigh
 //	the program's own  Types, Logger
 type Config = config.Config

@@ -106,6 +106,7 @@ func TestEveryNumberOfAConfigHasBounds(t *testing.T) {
 		"CheckpointBytes":   {func(c *starling.Config) { c.CheckpointBytes = -1 }, func(c *starling.Config) { c.CheckpointBytes = 1 }, func(c *starling.Config) { c.CheckpointBytes = math.MaxInt }},
 		"CheckpointEvery":   {func(c *starling.Config) { c.CheckpointEvery = 1 }, func(c *starling.Config) { c.CheckpointEvery = math.MaxInt64 }},
 		"RetainBytes":       {func(c *starling.Config) { c.RetainBytes = math.MaxInt }},
+		"ChangesBytes":      {func(c *starling.Config) { c.ChangesBytes = 1 << 20 }},
 		"DiskLow":           {func(c *starling.Config) { c.DiskLow = math.MaxUint64 }, func(c *starling.Config) { c.DiskLow, c.DiskHigh = 8, 7 }},
 		"DiskHigh":          {func(c *starling.Config) { c.DiskHigh = math.MaxUint64 }, func(c *starling.Config) { c.DiskHigh = 7 }},
 		"StartTimeout":      {func(c *starling.Config) { c.StartTimeout = -1 }, func(c *starling.Config) { c.StartTimeout = math.MaxInt64 }},

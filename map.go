@@ -212,6 +212,11 @@ type WatchOptions struct {
 	// comes from a read with WithInfo, or is the Resume of an event, and another
 	// member may go on from there. Default 0: from now on.
 	After uint64
+	// Latest leaves out changes that are out of date when they are told: the key was changed
+	// again, and that is told, or will be. Who is behind is told less then, and catches up. What
+	// one entry has changed is not told as a whole, and what has been told is the map at some index
+	// only once nothing waits to be told: see docs/reads.md.
+	Latest bool
 	// Bookmarks has the watch yield events of the kind EventBookmark, too.
 	Bookmarks bool
 }
@@ -350,7 +355,7 @@ func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.Watch
 	}
 	caller, name := m.target()
 	return watch(ctx, caller, protocol.Watch{
-		Resource: name, Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After),
+		Resource: name, Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After), Latest: o.Latest,
 	})
 }
 

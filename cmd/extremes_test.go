@@ -27,7 +27,7 @@ var accepted = map[string][]string{
 	"bind": {""}, "http": {""}, "advertise": {""}, "join": {""}, "config": {""}, "sign-key": {""}, "trusted-keys": {""}, "timing": {""}, "gossip-mode": {""},
 	"actives": {"1"}, "passives": {"0", "1"}, "recover actives": {"0", "1"}, "floor": {"0", "1"}, "reserves": {"0", "1"}, "gossip-fanout": {"1"}, "expect": {"1"},
 	"start-timeout": {"0"}, "election": {"0"}, "heartbeat": {"0"}, "stable": {"0", "1ns"}, "failed-after": {"0"}, "autopilot set state-bytes": {"0"},
-	"checkpoint-every": {"-1s"}, "retain-bytes": {"-1", "1", minInt}, "disk-low": {"1"},
+	"checkpoint-every": {"-1s"}, "retain-bytes": {"-1", "1", minInt}, "changes-bytes": {"-1", minInt}, "disk-low": {"1"},
 	"if-version": {"0", "1", maxUint}, "limit": {"0", "1", maxInt}, "after": {"0", "1", maxUint}, "refuse": {"0", "1", maxUint}, "seed": {"0", "1", maxUint},
 	"map scan from": {anyText}, "map scan to": {anyText}, "resource delete type": {anyText}, "label": {anyText}, "plot": {anyText}, "concurrency": {"1"},
 	"sim from": {"0", "1", maxUint}, "seeds": {"1"}, "workers": {"1"}, "profile": {""}, "trials": {"1"}, "runs": {"1"}, "bytes": {"1"}, "zones": {"1"},

@@ -147,7 +147,7 @@ func RequestSize(q *Request) int {
 	case q.MembershipChange != nil:
 		n += 1 + 9 + 4*5 + 18*(len(q.MembershipChange.Promote)+len(q.MembershipChange.Demote)+len(q.MembershipChange.Remove)+len(q.MembershipChange.Absent)) + 9 + autopilotBytesMax + 9 + 1 + 18
 	case q.Watch != nil:
-		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
+		n += 1 + 2*3 + 5 + 9 + 1 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
 	return n + q.Founding.size()
 }
@@ -190,17 +190,37 @@ func (r *reader) query() *Query {
 	return q
 }
 
+// watchLatest is a bit of how a watch is told.
+const watchLatest = 1
+
 func (w *Watch) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	if w.Latest { // an earlier release refuses it, and takes all others
+		dst = appendArray(dst, 5)
+	} else {
+		dst = appendArray(dst, 4)
+	}
 	dst = appendString(dst, w.Resource)
 	dst = appendString(dst, w.Type)
 	dst = appendBin(dst, w.Prefix)
-	return appendUint(dst, uint64(w.From))
+	dst = appendUint(dst, uint64(w.From))
+	if w.Latest {
+		dst = appendUint(dst, watchLatest)
+	}
+	return dst
 }
 
 func (r *reader) watch() *Watch {
-	r.array(4)
-	return &Watch{Resource: r.string(FrameBytesMax), Type: r.string(FrameBytesMax), Prefix: r.bin(FrameBytesMax), From: r.index()}
+	fields := r.arrayTo(5, 1)
+	if fields < 4 {
+		r.fail("an array of another length")
+	}
+	w := &Watch{Resource: r.string(FrameBytesMax), Type: r.string(FrameBytesMax), Prefix: r.bin(FrameBytesMax), From: r.index()}
+	if fields > 4 {
+		if w.Latest = r.uintTo(watchLatest) == watchLatest; !w.Latest {
+			r.fail("a watch that is told in no way of its own")
+		}
+	}
+	return w
 }
 
 func (s *MembershipChange) append(dst []byte) []byte {

@@ -20,7 +20,7 @@ func sampleRequests() []*Request {
 			OneShot: OneShot{Number: OneShotNumber{6}, Seen: 7},
 		}},
 		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: MaxStale, Seen: 9, MaxAge: 1e9, NoForwarding: true}},
-		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},
+		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9, Latest: true}},
 		{ID: 4, Kind: RequestCancel, Wait: time.Minute},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},

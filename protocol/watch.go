@@ -7,6 +7,9 @@ type Watch struct {
 	Type     string
 	Prefix   []byte
 	From     Index
+	// Latest leaves out what is out of date already: a change of a key that was changed again since,
+	// which is told where that was. Whoever keeps up is told everything. See docs/reads.md.
+	Latest bool
 }
 
 // ChangeKind says what happened to a key.

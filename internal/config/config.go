@@ -137,6 +137,12 @@ type Config struct {
 	// negative: none. At most 1 TiB.
 	RetainBytes int
 
+	// ChangesBytes is how much of Dir's disk this member may take for changes that watches
+	// have not come to when they leave its memory, which has 65,536 and 32 MiB: see
+	// docs/reads.md. It takes nothing of what DiskHigh wants free. Default: 256 MiB;
+	// negative: nothing. From 4 MiB to 1 TiB.
+	ChangesBytes int
+
 	// DiskLow and DiskHigh are marks of free space on the disk of Dir, in bytes. With
 	// less than the first this member, while it leads, takes no writes but those
 	// that free space, and hands over to a voter that has room; with as much as

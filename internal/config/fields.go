@@ -17,6 +17,7 @@ const (
 	GossipProbabilityDefault = 0.75
 	CheckpointBytesDefault   = 64 << 20
 	RetainBytesDefault       = 64 << 20
+	ChangesBytesDefault      = 256 << 20
 	CheckpointEveryDefault   = 10 * time.Minute
 	DiskLowDefault           = 256 << 20
 	DiskHighDefault          = 384 << 20
@@ -30,6 +31,7 @@ const (
 	checkpointEveryMin = 100 * time.Millisecond
 	checkpointBytesMin = 4 << 10
 	logBytesMax        = 1 << 40
+	changesBytesMin    = 4 << 20
 	diskMarkMax        = 1 << 62
 	startTimeoutMin    = 100 * time.Millisecond
 	waitMax            = 365 * 24 * time.Hour
@@ -90,6 +92,8 @@ var Fields = []Field{
 		Usage: "`BYTES` of log after which all members take a checkpoint and give up the log below (or half the state's size, if that is more)"},
 	{Name: "CheckpointEvery", Default: CheckpointEveryDefault, Least: checkpointEveryMin, Most: waitMax, Negative: "never", Usage: "`DURATION` after which they do if anything was written; negative for never"},
 	{Name: "RetainBytes", Default: RetainBytesDefault, Least: 1, Most: logBytesMax, Negative: "none", Usage: "`BYTES` of log that stay below the older checkpoint at most, for members a little behind; negative for none"},
+	{Name: "ChangesBytes", Default: ChangesBytesDefault, Least: changesBytesMin, Most: logBytesMax, Negative: "none",
+		Usage: "`BYTES` of the disk for changes that watches are behind when they leave memory (65,536, 32 MiB); nothing of what --disk-high wants free; negative for none"},
 	{Name: "DiskLow", Unsaid: "268435456", Least: uint64(1), Most: uint64(diskMarkMax),
 		Usage: "`BYTES` of free space below which this member, while it leads, takes no writes but those that free space, and hands over to a voter with room"},
 	{Name: "DiskHigh", Unsaid: "half as much again as --disk-low", Least: uint64(1), Most: uint64(diskMarkMax), Usage: "`BYTES` of free space from which on it takes writes again"},

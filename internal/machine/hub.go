@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -29,11 +30,14 @@ const (
 // stands there finds the cut, and is told that it was too slow.
 type hub struct {
 	limitChanges, limitBytes int
+	// file keeps what has left the ring; nil: nothing does. It is put under the lock.
+	file *changefile.File
 
 	// Of the entries that are being applied; the applying goroutine's.
 	noted   []notedChange
 	scratch [1]recordChange
 	pending []*changesNode
+	leaving []protocol.Change // room for those of a node that leaves the ring
 
 	mu      sync.Mutex
 	streams map[string]*stream
@@ -133,6 +137,7 @@ func newHub(cfg Config) *hub {
 		streams:      map[string]*stream{},
 		limitChanges: cmp.Or(cfg.RingChanges, ringChangesDefault),
 		limitBytes:   cmp.Or(cfg.RingBytes, ringBytesDefault),
+		file:         cfg.Behind,
 	}
 }
 
@@ -234,6 +239,7 @@ func (h *hub) evict() {
 	h.changes -= n.count()
 	h.bytes -= n.size
 	h.gone = max(h.gone, n.index)
+	h.keep(n)
 	n.forget()
 	s := h.streams[n.resource]
 	s.first.next.Store(cut)
@@ -249,6 +255,7 @@ func (h *hub) skip(i protocol.Index) {
 	defer h.mu.Unlock()
 	h.ring, h.head, h.changes, h.bytes = nil, 0, 0, 0
 	h.gone = max(h.gone, i)
+	h.resetFile(i)
 	h.upTo.Store(uint64(i))
 	for name, s := range h.streams { // order does not matter: each by itself
 		n := &changesNode{index: i, resource: name, skipped: true}
@@ -266,6 +273,7 @@ func (h *hub) restart(i protocol.Index) {
 	defer h.mu.Unlock()
 	h.ring, h.head, h.changes, h.bytes = nil, 0, 0, 0
 	h.gone = i
+	h.resetFile(i)
 	h.upTo.Store(uint64(i))
 	for _, s := range h.streams { // order does not matter: each by itself
 		s.last.next.Store(replaced)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
@@ -74,6 +75,8 @@ type Config struct {
 	// watchers. Zero: 65,536 entries and 32 MiB.
 	RingChanges int
 	RingBytes   int
+	// Behind keeps what those bounds have no room for. nil: nothing does.
+	Behind *changefile.File
 	// Track has the machine remember which keys are written between one
 	// Snapshot and the next, so that Snapshot.Changed need not tell all of
 	// them. It costs 16 bytes for each such key.
@@ -303,6 +306,10 @@ func (m *Machine) WatchWithin(w *protocol.Watch, bytesMax int) (*Watcher, error)
 	out, err := m.hub.watch(w, v.Index(), m.Applied)
 	if err == nil {
 		out.bytesMax = bytesMax
+		if w.Latest {
+			resource, kind := w.Resource, w.Type
+			out.view = func() (*resources.View, error) { return m.View(resource, kind) }
+		}
 	}
 	return out, err
 }

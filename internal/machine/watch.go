@@ -28,11 +28,11 @@ func (h *hub) watch(w *protocol.Watch, checked protocol.Index, applied func() pr
 		// yet listed is passed over by its index.
 		out.at, out.from = s.last, max(applied(), s.last.index)
 	} else {
-		if w.From < s.gone {
+		out.at, out.from = s.first, w.From
+		if w.From < s.gone && !out.recall() {
 			h.forget(w.Resource, s)
 			return nil, protocol.ErrCompacted
 		}
-		out.at, out.from = s.first, w.From
 	}
 	s.watchers++
 	out.group = s.audience.join(out.prefix)
@@ -70,7 +70,8 @@ type Watcher struct {
 	// at is what was looked at last; nil: the watcher waits, or has waited, and ahead is
 	// what comes next, if that is known.
 	at, ahead *changesNode
-	part      int            // of the node ahead: how many of its changes have been looked at
+	part      int            // of the node that comes next: how many of its changes have been looked at
+	recalled  *recalled      // where in the file it reads; nil: it does not
 	from      protocol.Index // all up to it was told, or is not to be
 	told      protocol.Index // the last index that was said
 	begun     bool
@@ -78,6 +79,8 @@ type Watcher struct {
 	tells     bool // how far it is
 	tick      <-chan time.Time
 	withheld  func() error
+	view      func() (*resources.View, error) // of the state of now; nil: everything is told
+	midway    bool                            // what was told of an entry goes on
 
 	slot  int // in the group's list of those that wait; guarded by the hub's lock
 	first atomic.Pointer[changesNode]
@@ -106,35 +109,57 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 		return protocol.Changes{Index: w.from}, nil
 	}
 	for {
-		n, err := w.following(ctx)
-		if err == nil && w.withheld != nil {
-			err = w.withheld()
-		}
-		switch {
-		case err != nil:
-			return protocol.Changes{}, err
-		case n == nil:
-			return protocol.Changes{Index: w.told}, nil
-		case n == cut:
-			return protocol.Changes{}, protocol.ErrSlowWatcher
-		case n == replaced || n.skipped && w.from < n.index:
-			return protocol.Changes{}, protocol.ErrCompacted
-		}
-		c, err := w.changes(n)
+		c, ok, err := w.step(ctx)
 		if err != nil {
 			return protocol.Changes{}, err
 		}
-		if !c.More {
-			w.at, w.ahead, w.from = n, nil, max(w.from, n.index)
-		}
 		if len(c.Changes) > 0 {
-			w.told = n.index
+			w.told = c.Index
+		}
+		if ok {
+			w.midway = c.More
 			return c, nil
 		}
 		if err := ctx.Err(); err != nil {
 			return protocol.Changes{}, err
 		}
 	}
+}
+
+// step looks at what comes next, and reports whether it is to be told.
+func (w *Watcher) step(ctx context.Context) (c protocol.Changes, ok bool, err error) {
+	if w.recalled != nil {
+		return w.fromFile()
+	}
+	n, err := w.following(ctx)
+	if err == nil && w.withheld != nil {
+		err = w.withheld()
+	}
+	switch {
+	case err != nil:
+		return c, false, err
+	case n == nil:
+		return protocol.Changes{Index: w.told}, true, nil
+	case n == cut:
+		return c, false, w.fallBack()
+	case n == replaced || n.skipped && w.from < n.index:
+		return c, false, protocol.ErrCompacted
+	}
+	var room [1]recordChange
+	changes, ok := n.told(&room)
+	if !ok && n.index > w.from { // it has left the ring under our eyes
+		w.from = max(w.from, n.index-1)
+		return c, false, w.fallBack()
+	}
+	if n.index > w.from {
+		if c, err = w.changes(n, changes); err != nil {
+			return c, false, err
+		}
+	}
+	if !c.More {
+		w.at, w.ahead, w.from = n, nil, max(w.from, n.index)
+	}
+	return c, len(c.Changes) > 0 || w.midway, nil
 }
 
 // following waits for the node that comes next. Nil: there is none so far.
@@ -208,59 +233,56 @@ func (w *Watcher) progress() bool {
 	return true
 }
 
-// changes returns what a node tells this watcher.
-func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
-	out := protocol.Changes{Index: n.index}
-	if n.index <= w.from {
-		return out, nil
-	}
-	var room [1]recordChange
-	changes, ok := n.told(&room)
+// ofType reports whether changes at an index, of a resource that was of a type then, are this
+// watcher's: not if the resource was another one of its name.
+func (w *Watcher) ofType(kind string, i protocol.Index) (bool, error) {
 	switch {
-	case !ok: // it has left the ring under our eyes
-		return out, protocol.ErrSlowWatcher
-	case n.kind.String() == w.kind:
-	case n.index <= w.checked:
-		return out, nil // of another resource of this name, that was deleted
-	default:
-		return out, state.WrongType(w.resource, n.kind.String(), w.kind)
+	case kind == w.kind:
+		return true, nil
+	case i <= w.checked:
+		return false, nil // it was deleted
 	}
-	part, count := w.fitting(changes[w.part:])
-	rest := changes[w.part:][:part]
-	w.part += part
-	out.More = w.part < len(changes)
-	if !out.More {
-		w.part = 0
+	return false, state.WrongType(w.resource, kind, w.kind)
+}
+
+// changes returns what a node tells this watcher.
+func (w *Watcher) changes(n *changesNode, changes []recordChange) (protocol.Changes, error) {
+	out := protocol.Changes{Index: n.index}
+	if ours, err := w.ofType(n.kind.String(), n.index); !ours {
+		return out, err
 	}
-	out.Changes = make([]protocol.Change, 0, count)
-	for _, c := range rest {
+	obsolete, done := w.obsolete(n.next.Load() != nil)
+	defer done()
+	if len(changes) == 1 {
+		out.Changes = make([]protocol.Change, 0, 1)
+	}
+	size := 0
+	for i, c := range changes[w.part:] {
 		if !strings.HasPrefix(c.record.Key(), w.prefix) {
 			continue
 		}
-		change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.KeyBytes(), Value: c.version.Value()}
-		if c.version.Gone() {
-			change.Kind = protocol.ChangeDelete
+		change := changeOf(c)
+		if obsolete(&change, n.index) {
+			continue
+		}
+		if size += w.sizeOf(&change); w.full(size, &out) {
+			w.part += i
+			out.More = true
+			return out, nil
 		}
 		out.Changes = append(out.Changes, change)
 	}
+	w.part = 0
 	return out, nil
 }
 
-// fitting returns how many of the changes are told at once, and how many of those are
-// this watcher's. What follows them is never only other watchers'.
-func (w *Watcher) fitting(changes []recordChange) (part, count int) {
-	size := 0
-	for i, c := range changes {
-		if !strings.HasPrefix(c.record.Key(), w.prefix) {
-			continue
-		}
-		size += len(c.record.Key()) + len(c.version.Value()) + 16
-		if size > w.bytesMax && w.bytesMax > 0 && count > 0 {
-			return i, count
-		}
-		count++
-	}
-	return len(changes), count
+// sizeOf is what a change counts as of what is told at once.
+func (w *Watcher) sizeOf(c *protocol.Change) int { return len(c.Key) + len(c.Value) + 16 }
+
+// full reports whether what is told has no room for a change more, with which it would have a size. Then
+// another part follows, which is empty only if all of it is out of date meanwhile.
+func (w *Watcher) full(size int, told *protocol.Changes) bool {
+	return size > w.bytesMax && w.bytesMax > 0 && len(told.Changes) > 0
 }
 
 // Close ends the watcher. Closing it twice is harmless.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/observe"
@@ -76,6 +77,7 @@ type care struct {
 	guard      guard
 	premises   premises
 	remembered remembered
+	changes    *changefile.File // nil: none
 }
 
 // display is what the loop shows to all who do not ask it.

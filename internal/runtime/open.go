@@ -173,7 +173,7 @@ func listenError(bind string, err error) error {
 // openReplica joins the log and the checkpoints that were found to a state
 // machine and a replica.
 func (m opening) openReplica(ctx context.Context) error {
-	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Track: true})
+	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Track: true, Behind: m.openChanges()})
 	if err := m.newRun(); err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (m opening) start(tcp net.Listener, udp net.PacketConn) error {
 	m.source.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, func() { m.repairs.answer(m.Member) }, m.lookAround,
-		func() { m.repairer.run(m.Member) }, func() { lookForStrangers(m.Member) }, func() { m.remembered.keep(m.Member) }, func() { m.server.Serve(tcp) },
+		func() { m.repairer.run(m.Member) }, func() { lookForStrangers(m.Member) }, func() { m.remembered.keep(m.Member) }, func() { writeChanges(m.Member) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}

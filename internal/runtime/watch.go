@@ -81,16 +81,16 @@ func (h handler) watch(w *protocol.Watch, to *wire.Responder) {
 		return
 	}
 	defer stream.Close()
-	for told, begun := protocol.Index(0), false; ; begun = true {
+	for told, begun, midway := protocol.Index(0), false, false; ; begun = true {
 		changes, err := stream.Next(to.Context())
 		if err != nil {
 			_ = to.Fail(err)
 			return
 		}
-		if begun && len(changes.Changes) == 0 && changes.Index <= told {
+		if begun && len(changes.Changes) == 0 && changes.Index <= told && !midway {
 			continue // the client knows
 		}
-		told = changes.Index
+		told, midway = changes.Index, changes.More
 		if to.Tell(&changes) != nil {
 			return
 		}

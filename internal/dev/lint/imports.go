@@ -15,7 +15,7 @@ type row struct {
 // Parts that are listed together in many rows.
 var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/machine", "internal/sessionop", "internal/policy"}
-	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member"}, cores...)
+	below = append([]string{"gossip/...", "internal/changefile", "storage/...", "internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member"}, cores...)
 	// offline is what the command uses without a cluster.
 	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "internal/machine", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
@@ -62,7 +62,8 @@ var table = []row{
 	{dir: "internal/state"},
 	{dir: "resources/...", allow: []string{"internal/state", "internal/value", "internal/notation"}, tests: anything},
 	{dir: "resources/resourcetest", allow: []string{"resources", "internal/machine", "internal/sessionop"}, tests: anything},
-	{dir: "internal/machine", allow: []string{"resources", "internal/state", "internal/sessionop"}, tests: anything},
+	{dir: "internal/machine", allow: []string{"resources", "internal/changefile", "internal/state", "internal/sessionop"}, tests: anything},
+	{dir: "internal/changefile", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/sessionop", allow: []string{"resources"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/repair", "internal/install"}, cores...), tests: append([]string{"storage/...", "internal/dev/hostile"}, cores...)},
@@ -167,7 +168,7 @@ type dependency struct {
 var dependencies = []dependency{
 	{"github.com/hashicorp/memberlist", []string{"gossip/swim"}},
 	{"github.com/vmihailenco/msgpack/v5", []string{"protocol", "resources/...", "internal/...", ".", "cmd"}},
-	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "internal/state", "internal/sim"}},
+	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "internal/changefile", "internal/state", "internal/sim"}},
 	{"github.com/urfave/cli/v2", []string{"cmd/..."}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}},
 	{"github.com/dgraph-io/badger/v4", []string{"storage/engine/badgerengine"}},

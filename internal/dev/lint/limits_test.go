@@ -16,7 +16,7 @@ import (
 // whose name ends with Max or MaxDefault stands there, or below.
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
-	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/attempt", "internal/client", "internal/config", "internal/keys", "internal/machine", "internal/repair", "internal/replica", "internal/runtime",
+	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/attempt", "internal/changefile", "internal/client", "internal/config", "internal/keys", "internal/machine", "internal/repair", "internal/replica", "internal/runtime",
 	"internal/state", "internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 

@@ -78,6 +78,7 @@ func All() []Mutation {
 	all = append(all, watches()...)
 	all = append(all, watchHistories()...)
 	all = append(all, watchAges()...)
+	all = append(all, behindWatches()...)
 	all = append(all, outcomes()...)
 	all = append(all, answered()...)
 	all = append(all, alone()...)

@@ -24,8 +24,8 @@ func watches() []Mutation {
 		{
 			Name: "part-begins-anew", Breaks: "the parts of an entry all begin with its first change",
 			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
-			Old: "w.part += part\n",
-			New: "_ = part\n",
+			Old: "w.part += i\n",
+			New: "_ = i\n",
 		},
 		{
 			Name: "bookmark-ahead-of-changes", Breaks: "a watch is said to have told everything up to an index while a change below it waits to be told",
@@ -146,6 +146,48 @@ func watchAges() []Mutation {
 			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
 			Old: "!found.AgeKnown || time.Duration(found.Age) >= age/2 {",
 			New: "!found.AgeKnown {",
+		},
+	}
+}
+
+// behindWatches are bugs in what a watch is told that is behind the changes in memory.
+func behindWatches() []Mutation {
+	return []Mutation{
+		{
+			Name: "gap-is-no-end", Breaks: "a watch that has read the file of changes to its end goes on behind a gap",
+			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile"},
+			Old: "f.first += uint64(len(f.blocks)) + 1",
+			New: "f.first += uint64(len(f.blocks))",
+		},
+		{
+			Name: "sum-of-changes-unchecked", Breaks: "a watch is told what the disk has made of the changes",
+			File: "internal/changefile/read.go", Tests: []string{"./internal/changefile"},
+			Old: "if err = nil; xxh3.Hash(data) != b.sum {",
+			New: "if err = nil; xxh3.Hash(data) == 0 {",
+		},
+		{
+			Name: "changes-of-another-state", Breaks: "a watch goes on in the file of changes with those of the state that took the place of the one that it was told of",
+			File: "internal/machine/hub.go", Tests: []string{"./internal/machine"},
+			Old: "\th.gone = i\n\th.resetFile(i)\n",
+			New: "\th.gone = i\n",
+		},
+		{
+			Name: "gap-of-an-installation", Breaks: "a watch is told from the file of changes as if nothing lay between them and an installed state",
+			File: "internal/machine/hub.go", Tests: []string{"./internal/machine"},
+			Old: "\th.gone = max(h.gone, i)\n\th.resetFile(i)\n",
+			New: "\th.gone = max(h.gone, i)\n",
+		},
+		{
+			Name: "told-again-from-the-file", Breaks: "an entry that leaves the ring while it is told is told from its beginning",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "r.next = min(w.part, len(e.Changes))",
+			New: "r.next = 0",
+		},
+		{
+			Name: "deletes-are-out-of-date", Breaks: "a watch of the newest changes is not told that a key is gone",
+			File: "internal/machine/latest.go", Tests: []string{"./internal/machine"},
+			Old: "return c.Kind != protocol.ChangeDelete && v.Index() <= listed",
+			New: "return v.Index() <= listed",
 		},
 	}
 }

@@ -1,0 +1,187 @@
+package changefile
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+const (
+	// blockBytes is about what is written, and read, at once; a block is larger by one change.
+	blockBytes = 64 << 10
+	// waitingBytesMax bounds what waits for the disk, in memory.
+	waitingBytesMax = 16 << 20
+	// lookEvery is how many bytes are passed over before the disk is asked for room again.
+	lookEvery = 1 << 20
+)
+
+// Options say how much a file may take.
+type Options struct {
+	// Bytes bounds the file: the oldest changes go. Required.
+	Bytes int64
+	// Spare says how many bytes others leave of the disk, less than 0 if they lack some. Without
+	// any the file gives back all that it has, and begins anew when there is room for all of
+	// it. nil: there is room.
+	Spare func() int64
+	// Logger hears once that there is no file any more, or that it was damaged. nil: nobody.
+	Logger *slog.Logger
+}
+
+// Entry is what one entry of the log changed in one resource, or a part of that.
+type Entry struct {
+	Index    protocol.Index
+	Resource string
+	Kind     string // the name of the type that the resource was of
+	Changes  []protocol.Change
+	More     bool // the changes go on in the next one
+}
+
+// File is the file. Its methods may be called by any goroutine; Write has one of its own.
+type File struct {
+	fsys vfs.FS
+	name string
+	o    Options
+	wake chan struct{} // there is something to write, or to look for
+
+	mu   sync.Mutex
+	from protocol.Index // what was changed after it, and was put, is here
+	last protocol.Index // of what was put
+	// blocks are those that are full, oldest first; first is the number of the first one. After
+	// them comes the tail.
+	blocks  []block
+	first   uint64
+	tail    block
+	end     int64    // where the next block goes: at that modulo Options.Bytes
+	waiting int      // bytes of blocks that are not on the disk
+	file    vfs.File // nil: none so far, or not any more
+	rests   bool     // for want of room: nothing is kept
+	passed  int      // bytes that were put meanwhile
+	over    bool     // nothing is kept any more
+	damaged bool     // that some of it was has been said
+}
+
+// block is a number of entries, encoded.
+type block struct {
+	at    int64
+	bytes int
+	sum   uint64
+	last  protocol.Index
+	data  []byte // as long as it is not on the disk
+}
+
+// New returns the file of this name, which is made when there is something to write. What another
+// run has left there is removed. Write has to be called for anything to get there.
+func New(fsys vfs.FS, name string, o Options) *File {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	f := &File{fsys: fsys, name: name, o: o, wake: make(chan struct{}, 1)}
+	if err := f.remove(); err != nil {
+		f.giveUp(err)
+	}
+	return f
+}
+
+func (f *File) remove() error {
+	err := f.fsys.Remove(f.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Put takes what an entry has changed, of which it keeps nothing else. Indexes never decrease,
+// and the parts of an entry are not put apart. It never waits for the disk.
+func (f *File) Put(e *Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = e.Index
+	if f.over || f.rests {
+		f.from = e.Index
+		f.pass(e)
+		return
+	}
+	for rest := e.Changes; len(rest) > 0; {
+		n := fitting(rest)
+		f.tail.data = appendEntry(f.tail.data, e, rest[:n], n < len(rest))
+		f.tail.last = e.Index
+		rest = rest[n:]
+		if len(f.tail.data) >= blockBytes && !f.seal() {
+			f.begin(e.Index)
+			return
+		}
+	}
+}
+
+// Reset forgets everything: the state has come to an index without telling what changed, or is
+// another one.
+func (f *File) Reset(i protocol.Index) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = i
+	f.begin(i)
+}
+
+// pass counts what is not kept for want of room.
+func (f *File) pass(e *Entry) {
+	for i := range e.Changes {
+		f.passed += changeSize(&e.Changes[i])
+	}
+	if f.passed >= lookEvery && !f.over {
+		f.passed = 0
+		f.tell()
+	}
+}
+
+// seal makes the tail a block that is to be written, and reports whether it can be kept.
+func (f *File) seal() bool {
+	b := f.tail
+	b.bytes, b.sum = len(b.data), xxh3.Hash(b.data)
+	size := int64(b.bytes)
+	if f.waiting+b.bytes > waitingBytesMax || size > f.o.Bytes {
+		return false
+	}
+	if left := f.o.Bytes - f.end%f.o.Bytes; left < size {
+		f.end += left
+	}
+	b.at, f.end = f.end, f.end+size
+	for len(f.blocks) > 0 && f.blocks[0].at < f.end-f.o.Bytes {
+		f.drop()
+	}
+	f.blocks, f.tail, f.waiting = append(f.blocks, b), block{}, f.waiting+b.bytes
+	f.tell()
+	return true
+}
+
+func (f *File) tell() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drop forgets the oldest block.
+func (f *File) drop() {
+	b := &f.blocks[0]
+	f.from = b.last
+	if b.data != nil {
+		f.waiting -= b.bytes
+	}
+	*b = block{}
+	f.blocks, f.first = f.blocks[1:], f.first+1
+}
+
+// begin forgets everything: what is kept begins after an index.
+//
+// [S] The next block has a number that no reader has come to, also none that has read everything:
+// between what it has read and that block there is a gap.
+func (f *File) begin(i protocol.Index) {
+	f.first += uint64(len(f.blocks)) + 1
+	f.blocks, f.tail, f.waiting, f.from = nil, block{}, 0, i
+}

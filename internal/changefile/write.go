@@ -1,0 +1,128 @@
+package changefile
+
+import "github.com/starlinghq/starling/protocol"
+
+// Write writes what is put, until stop is closed. Then the file is gone.
+func (f *File) Write(stop <-chan struct{}) {
+	next := uint64(0)
+	for {
+		select {
+		case <-stop:
+			f.finish()
+			return
+		case <-f.wake:
+		}
+		for f.step(&next) {
+			select {
+			case <-stop:
+				f.finish()
+				return
+			default:
+			}
+		}
+	}
+}
+
+// step writes the next block, and reports whether there was one.
+func (f *File) step(next *uint64) bool {
+	f.mu.Lock()
+	over, rests := f.over, f.rests
+	*next = max(*next, f.first)
+	n := *next - f.first
+	if over || rests || n >= uint64(len(f.blocks)) {
+		f.mu.Unlock()
+		if rests && !over {
+			f.lookForRoom()
+		}
+		return false
+	}
+	b := f.blocks[n]
+	f.mu.Unlock()
+	if f.o.Spare != nil && f.o.Spare() < int64(b.bytes) {
+		f.rest()
+		return false
+	}
+	if err := f.write(&b); err != nil {
+		f.giveUp(err)
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if *next >= f.first { // else it was forgotten meanwhile
+		f.blocks[*next-f.first].data = nil
+		f.waiting -= b.bytes
+	}
+	*next++
+	return true
+}
+
+func (f *File) write(b *block) error {
+	f.mu.Lock()
+	file := f.file
+	f.mu.Unlock()
+	if file == nil {
+		made, err := f.fsys.Create(f.name)
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		file, f.file = made, made
+		f.mu.Unlock()
+	}
+	_, err := file.WriteAt(b.data, b.at%f.o.Bytes)
+	return err
+}
+
+// rest gives back what the file takes of the disk.
+func (f *File) rest() {
+	f.mu.Lock()
+	f.rests, f.passed = true, 0
+	f.begin(f.last)
+	file := f.file
+	f.mu.Unlock()
+	f.o.Logger.Info("no room on the disk for the file of changes: it begins anew when there is", "file", f.name)
+	if file == nil {
+		return
+	}
+	if err := file.Truncate(0); err != nil {
+		f.giveUp(err)
+	}
+}
+
+// lookForRoom has the file begin anew if there is room for all of it.
+func (f *File) lookForRoom() {
+	if f.o.Spare() < f.o.Bytes {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rests = false
+	f.begin(f.last)
+}
+
+// giveUp has no file any more.
+func (f *File) giveUp(err error) {
+	f.o.Logger.Warn("no file of changes any more: watches that are further behind than the changes in memory end as compacted, until this member is started again",
+		"file", f.name, "err", err)
+	f.finish()
+}
+
+// finish forgets everything for good.
+func (f *File) finish() {
+	f.mu.Lock()
+	file := f.file
+	f.over, f.file = true, nil
+	f.begin(f.last)
+	f.mu.Unlock()
+	if file != nil {
+		_ = file.Close()
+		_ = f.remove() // what stays is removed at the next start
+	}
+}
+
+// From returns the index after which everything that was put is here.
+func (f *File) From() protocol.Index {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.from
+}

@@ -1,0 +1,164 @@
+package machine
+
+import (
+	"errors"
+	"io"
+
+	"github.com/starlinghq/starling/internal/changefile"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// recalled is a place in the file of a watcher that the ring has left behind.
+type recalled struct {
+	reader *changefile.Reader
+	entry  changefile.Entry // that is being told; without changes: none is
+	next   int              // of its changes
+}
+
+// keep puts what leaves the ring into the file. The lock is held.
+func (h *hub) keep(n *changesNode) {
+	if h.file == nil {
+		return
+	}
+	var room [1]recordChange
+	changes, _ := n.told(&room)
+	h.leaving = h.leaving[:0]
+	for _, c := range changes {
+		h.leaving = append(h.leaving, changeOf(c))
+	}
+	h.file.Put(&changefile.Entry{Index: n.index, Resource: n.resource, Kind: n.kind.String(), Changes: h.leaving})
+	if clear(h.leaving); cap(h.leaving) > notedKept {
+		h.leaving = nil
+	}
+}
+
+func (h *hub) resetFile(i protocol.Index) {
+	if h.file != nil {
+		h.file.Reset(i)
+	}
+}
+
+// recall has a watcher that the ring has left behind go on in the file, if everything is there. The
+// lock is held.
+func (w *Watcher) recall() bool {
+	if w.hub.file == nil {
+		return false
+	}
+	r, ok := w.hub.file.Read(w.resource, w.from)
+	if ok {
+		w.at, w.ahead, w.recalled = nil, nil, &recalled{reader: r}
+	}
+	return ok
+}
+
+// fallBack is recall for a watcher that was in the ring.
+//
+// [S] Not after the state was given up for another one: what the file has now is of that one, and
+// the indexes are the same.
+func (w *Watcher) fallBack() error {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	switch {
+	case w.hub.streams[w.resource] != w.stream:
+		return protocol.ErrCompacted
+	case !w.recall():
+		return protocol.ErrSlowWatcher
+	}
+	return nil
+}
+
+// rejoin has a watcher that has read the file go on in the ring, if nothing lies between.
+func (w *Watcher) rejoin() error {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	s := w.stream
+	switch {
+	case w.hub.closed:
+		return protocol.ErrClosed
+	case w.hub.streams[w.resource] != s:
+		return protocol.ErrCompacted
+	case w.from >= s.gone || w.recalled.reader.AtEnd():
+		w.at, w.from, w.recalled = s.first, max(w.from, s.gone), nil
+	}
+	return nil
+}
+
+// fromFile returns what comes next in the file, and reports whether it is to be told.
+func (w *Watcher) fromFile() (out protocol.Changes, ok bool, err error) {
+	select {
+	case <-w.done:
+		return out, false, protocol.ErrClosed
+	default:
+	}
+	if w.withheld != nil {
+		if err := w.withheld(); err != nil {
+			return out, false, err
+		}
+	}
+	obsolete, done := w.obsolete(true)
+	defer done()
+	size := 0
+	for {
+		r := w.recalled
+		if r.next == len(r.entry.Changes) {
+			ends, err := w.nextRecalled()
+			if err != nil || ends {
+				out.Index = w.from
+				return out, err == nil && (len(out.Changes) > 0 || w.midway), err
+			}
+			continue
+		}
+		c := r.entry.Changes[r.next]
+		if len(c.Key) < len(w.prefix) || string(c.Key[:len(w.prefix)]) != w.prefix || obsolete(&c, r.entry.Index) {
+			r.next++
+			continue
+		}
+		if size += w.sizeOf(&c); w.full(size, &out) {
+			out.Index, out.More = r.entry.Index, true
+			return out, true, nil
+		}
+		out.Changes = append(out.Changes, c)
+		r.next++
+	}
+}
+
+// nextRecalled goes on behind what was read of the file, and reports whether an entry ends there.
+func (w *Watcher) nextRecalled() (ends bool, err error) {
+	r := w.recalled
+	if len(r.entry.Changes) > 0 && !r.entry.More {
+		w.from, r.entry, r.next = max(w.from, r.entry.Index), changefile.Entry{}, 0
+		return true, nil
+	}
+	e, err := r.reader.Next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return true, w.rejoin()
+	case errors.Is(err, changefile.ErrGone):
+		return true, protocol.ErrSlowWatcher
+	case err != nil:
+		return true, protocol.ErrCompacted.Because(err)
+	case len(e.Changes) == 0:
+		w.from = max(w.from, e.Index)
+		return true, nil
+	case e.Index <= w.from:
+		return false, nil
+	}
+	ours, err := w.ofType(e.Kind, e.Index)
+	if err != nil {
+		return true, err
+	}
+	r.entry, r.next = e, len(e.Changes)
+	if ours {
+		r.next = min(w.part, len(e.Changes))
+		w.part -= r.next
+	}
+	return false, nil
+}
+
+func changeOf(c recordChange) protocol.Change {
+	change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.KeyBytes(), Value: c.version.Value()}
+	if c.version.Gone() {
+		change.Kind = protocol.ChangeDelete
+	}
+	return change
+}

@@ -1,0 +1,333 @@
+package machine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/starlinghq/starling/internal/changefile"
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// withFile gives a machine a short ring, and a file behind it, which is written meanwhile.
+func withFile(t *testing.T, l *local, ring int, bytes int64) (*vfs.Memory, *changefile.File) {
+	t.Helper()
+	disk := vfs.NewMemory(1)
+	file := changefile.New(disk, "changes", changefile.Options{Bytes: bytes})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { file.Write(stop) })
+	t.Cleanup(func() {
+		close(stop)
+		wg.Wait()
+	})
+	l.m = machine.New(machine.Config{Registry: l.m.Registry(), RingChanges: ring, Behind: file})
+	return disk, file
+}
+
+// twice applies each entry to two machines.
+type twice struct {
+	*local
+	other *machine.Machine
+}
+
+func (w *twice) Command(_ context.Context, c protocol.Command) (protocol.Result, error) {
+	if w.session == 0 {
+		open := sessionop.Open(0)
+		r := w.both(open)
+		id, err := sessionop.Opened(&r)
+		if err != nil {
+			return r, err
+		}
+		w.session = id
+	}
+	w.sequence++
+	c.Session, c.Sequence, c.Floor = w.session, w.sequence, w.sequence
+	return w.both(c), nil
+}
+
+func (w *twice) both(c protocol.Command) protocol.Result {
+	r := w.send(c)
+	w.other.Apply([]protocol.Entry{{Index: w.other.Applied() + 1, Term: 1, Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}}, nil)
+	return r
+}
+
+// churn makes n entries that change one key, many, all, in one resource or another, which may
+// become one of another type.
+func churn(t *testing.T, c resources.Caller, r *rand.Rand, n int) {
+	ctx, name := t.Context(), func() string { return []string{"m", "other"}[r.IntN(2)] }
+	for range n {
+		var err error
+		switch pick := r.IntN(200); {
+		case pick < 150:
+			_, err = kvmap.Put.Do(ctx, c, name(), kvmap.PutRequest{Key: key(r.IntN(500)), Value: make([]byte, r.IntN(200))})
+		case pick < 190:
+			_, err = kvmap.Delete.Do(ctx, c, name(), kvmap.DeleteRequest{Key: key(r.IntN(500))})
+		case pick < 199:
+			var pairs kvmap.Pairs
+			for range 1 + r.IntN(400) {
+				pairs = append(pairs, kvmap.Pair{Key: key(r.IntN(500)), Value: make([]byte, r.IntN(1000))})
+			}
+			_, err = kvmap.PutAll.Do(ctx, c, name(), pairs)
+		default:
+			_, err = resources.Delete(ctx, c, name(), "")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// whole is what a watch tells up to an index, entries in one piece.
+func whole(ctx context.Context, w *machine.Watcher, upTo protocol.Index) (out []protocol.Changes, err error) {
+	more := false
+	for {
+		c, err := w.Next(ctx)
+		if err != nil {
+			return out, err
+		}
+		if len(c.Changes) > 0 {
+			if more {
+				last := &out[len(out)-1]
+				if last.Index != c.Index {
+					return out, fmt.Errorf("entry %d goes on with %d", last.Index, c.Index)
+				}
+				last.Changes = append(last.Changes, c.Changes...)
+			} else {
+				out = append(out, protocol.Changes{Index: c.Index, Changes: c.Changes})
+			}
+			more = c.More
+		}
+		if c.Index >= upTo && !more {
+			return out, nil
+		}
+	}
+}
+
+// [S] A resume through the file tells what the ring would have, from whatever index, at once and while more is
+// written: nothing is missing, nothing is told twice, and each entry is told as a whole.
+func TestAResumeThroughTheFileTellsWhatTheRingWouldHave(t *testing.T) {
+	r := newRandom(t)
+	l := newLocal(t, kvmap.Type, queue.Type)
+	all := machine.New(machine.Config{Registry: l.m.Registry(), RingChanges: 1 << 30, RingBytes: 1 << 40})
+	withFile(t, l, 50, 64<<20)
+	c := &twice{l, all}
+	churn(t, c, r, 3000)
+	var wg sync.WaitGroup
+	last := l.m.Applied() + 2001
+	for _, prefix := range []string{"", "key-000001", "key-00000123"} {
+		for _, bytesMax := range []int{0, 1, 700} {
+			asked := protocol.Watch{Resource: "m", Type: "map", Prefix: []byte(prefix), From: 10 + protocol.Index(r.IntN(3000))}
+			stops := asked.From + protocol.Index(r.IntN(4000))
+			wg.Go(func() {
+				got := told(t, l.m, asked, bytesMax, stops, last)
+				_ = all.WaitApplied(t.Context(), last)
+				ring := told(t, all, asked, 0, last, last)
+				if len(got) != len(ring) {
+					t.Errorf("prefix %q from %d in parts of %d: %d entries, want %d", prefix, asked.From, bytesMax, len(got), len(ring))
+				}
+				for i := range min(len(got), len(ring)) {
+					if !reflect.DeepEqual(got[i], ring[i]) {
+						t.Errorf("prefix %q from %d in parts of %d: entry %d is told otherwise than %d", prefix, asked.From, bytesMax, got[i].Index, ring[i].Index)
+						return
+					}
+				}
+			})
+		}
+	}
+	churn(t, c, r, 2000)
+	for l.m.Applied() < last {
+		put(t, c, "m", "key-00000123", "the end")
+	}
+	wg.Wait()
+}
+
+// told is what two watches tell, the second of which goes on where the first has come to.
+func told(t *testing.T, m *machine.Machine, asked protocol.Watch, bytesMax int, stops, last protocol.Index) (out []protocol.Changes) {
+	for _, upTo := range []protocol.Index{min(stops, last), last} {
+		w, err := m.WatchWithin(&asked, bytesMax)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		got, err := whole(t.Context(), w, upTo)
+		w.Close()
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		if out = append(out, got...); len(out) > 0 {
+			asked.From = max(asked.From, out[len(out)-1].Index)
+		}
+	}
+	return out
+}
+
+// A watch that is left behind by hundreds of thousands of changes, with the ring of a member, is told them all.
+func TestASlowWatcherCatchesUpThroughTheFile(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	withFile(t, l, 0, 256<<20)
+	put(t, l, "m", "k", "first")
+	slow := watch(t, l, "", 0)
+	next(t, slow)
+	const batches, each = 300, 1000
+	start := l.m.Applied()
+	for b := range batches {
+		var pairs kvmap.Pairs
+		for k := range each {
+			pairs = append(pairs, kvmap.Pair{Key: key(b*each + k), Value: []byte("v")})
+		}
+		if _, err := kvmap.PutAll.Do(t.Context(), l, "m", pairs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := watch(t, l, "", start)
+	next(t, late)
+	for what, w := range map[string]*machine.Watcher{"one that was slow": slow, "one that comes late": late} {
+		for b := range batches {
+			c, err := w.Next(t.Context())
+			if err != nil || c.Index != start+protocol.Index(b)+1 || len(c.Changes) != each {
+				t.Fatalf("%s: got %d changes of %d, %v, want %d of %d", what, len(c.Changes), c.Index, err, each, start+protocol.Index(b)+1)
+			}
+			for k, change := range c.Changes {
+				if string(change.Key) != string(key(b*each+k)) {
+					t.Fatalf("%s: got %s, want %s", what, change.Key, key(b*each+k))
+				}
+			}
+		}
+	}
+	i := put(t, l, "m", "k", "last")
+	for _, w := range []*machine.Watcher{slow, late} {
+		if got, want := next(t, w), fmt.Sprintf("%d 1:k=last", i); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// What leaves the ring in the middle of a large entry is told on from the file, from where it was.
+func TestALargeEntryThatLeavesTheRingIsToldOn(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	withFile(t, l, 30, 4<<20)
+	put(t, l, "m", "k", "v")
+	w, err := l.m.WatchWithin(&protocol.Watch{Resource: "m", Type: "map", Prefix: []byte("mine")}, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	next(t, w)
+	var pairs kvmap.Pairs
+	for k := range 20 {
+		for _, prefix := range []string{"mine", "other"} {
+			pairs = append(pairs, kvmap.Pair{Key: fmt.Appendf(nil, "%s%02d", prefix, k), Value: make([]byte, 100)})
+		}
+	}
+	i, err := kvmap.PutAll.Do(t.Context(), l, "m", pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for more := true; more; {
+		c, err := w.Next(t.Context())
+		if err != nil || c.Index != i {
+			t.Fatalf("after %d: %d, %v", told, c.Index, err)
+		}
+		for _, change := range c.Changes {
+			if want := fmt.Sprintf("mine%02d", told); string(change.Key) != want {
+				t.Fatalf("got %s, want %s", change.Key, want)
+			}
+			told++
+		}
+		if more = c.More; told == 6 {
+			for k := range 40 {
+				put(t, l, "m", fmt.Sprint(k), "v")
+			}
+		}
+	}
+	if told != 20 {
+		t.Errorf("got %d changes, want 20", told)
+	}
+}
+
+// [S] Counterexample: the state was given up for another one, and a watch that read the file went on with what that one
+// changed, at indexes that it had not come to; or one was installed, and what lay between was never told.
+func TestTheFileIsOfOneStateOnly(t *testing.T) {
+	for what, entries := range map[string]int{"installed": 60, "replaced": 60, "replaced by an earlier one": 160} {
+		l := newLocal(t, kvmap.Type)
+		_, file := withFile(t, l, 4, 4<<20)
+		start := put(t, l, "m", "k", "v")
+		for k := range entries {
+			put(t, l, "m", fmt.Sprint(k), "v")
+		}
+		reads, begins, waits := watch(t, l, "", start), watch(t, l, "", start), watch(t, l, "", 0)
+		next(t, reads)
+		next(t, reads)
+		next(t, begins)
+		next(t, waits)
+		s := ahead(t)
+		if loader := loaderOf(t, l.m, s); what == "installed" {
+			l.m.Install(loader)
+		} else {
+			l.m.Replace(loader)
+		}
+		l.session, l.sequence = 0, 0
+		if file.From() != s.Index() {
+			t.Errorf("%s: the file begins at %d, want %d", what, file.From(), s.Index())
+		}
+		for k := range 200 {
+			put(t, l, "m", fmt.Sprint("new", k), "v")
+		}
+		for name, w := range map[string]*machine.Watcher{"that reads": reads, "that begins": begins, "that waits": waits} {
+			got, err := whole(t.Context(), w, l.m.Applied())
+			if !errors.Is(err, protocol.ErrCompacted) && !errors.Is(err, protocol.ErrSlowWatcher) {
+				t.Errorf("%s: one %s got %d entries, %v, want that it lacks something", what, name, len(got), err)
+			}
+		}
+		if _, err := l.m.Watch(&protocol.Watch{Resource: "m", Type: "map", From: s.Index() - 1}); !errors.Is(err, protocol.ErrCompacted) {
+			t.Errorf("%s: from before: got %v, want compacted", what, err)
+		}
+		if got := next(t, watch(t, l, "", s.Index())); got != fmt.Sprint(s.Index()) {
+			t.Errorf("%s: from there: got %s", what, got)
+		}
+	}
+}
+
+// A file that is damaged, or has no room for what is asked for, ends the watch, and tells nothing else.
+func TestAWatchEndsWhereTheFileDoes(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	disk, file := withFile(t, l, 4, 4<<20)
+	start := put(t, l, "m", "k", "v")
+	fill := func(n int) {
+		for k := range n {
+			put(t, l, "m", fmt.Sprint(k), string(make([]byte, 1000)))
+		}
+	}
+	fill(1000)
+	w := watch(t, l, "", start)
+	next(t, w)
+	fill(9000)
+	if _, err := whole(t.Context(), w, l.m.Applied()); !errors.Is(err, protocol.ErrSlowWatcher) {
+		t.Errorf("what the file has lost: got %v, want a slow watcher", err)
+	}
+	if _, err := l.m.Watch(&protocol.Watch{Resource: "m", Type: "map", From: start}); !errors.Is(err, protocol.ErrCompacted) {
+		t.Errorf("what the file has lost: got %v, want compacted", err)
+	}
+	from := file.From()
+	w = watch(t, l, "", from)
+	for at := range int64(64) {
+		_ = disk.FlipBit("changes", 8*at<<16)
+	}
+	got, err := whole(t.Context(), w, l.m.Applied())
+	if !errors.Is(err, protocol.ErrCompacted) {
+		t.Errorf("what is damaged: got %v after %d entries, want compacted", err, len(got))
+	}
+}
