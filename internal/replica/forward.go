@@ -152,7 +152,7 @@ func (q *commands) onForward(_ protocol.Instant, from protocol.MemberID, m *prot
 
 // hold reports whether this leader has a command in hand.
 func (q *commands) hold(o origin) bool {
-	return slices.ContainsFunc(q.waiting, func(c command) bool { return c.from == o }) ||
+	return slices.ContainsFunc(q.waiting, func(c command) bool { return c.from == o }) || q.turns.holds(o) ||
 		slices.Contains(q.batched.from, o) ||
 		slices.ContainsFunc(q.proposed, func(p proposed) bool {
 			return p.batched == nil && p.from == o || slices.Contains(p.batched, o)

@@ -47,12 +47,15 @@ func (q *commands) proposeBatched(now protocol.Instant) {
 }
 
 // reject answers keep-alives that were gathered by a leader that is none any
-// more: nothing has happened, and they are to be sent to the next one.
+// more, and commands that wait for their turns: nothing has happened, and they are to be sent to the next one.
 func (q *commands) reject() {
 	g := q.batched
 	q.batched = keepAliveBatch{}
 	for _, from := range g.from {
 		q.answer(from, protocol.Failed(protocol.ErrNotLeader))
+	}
+	for _, c := range q.turns.all() {
+		q.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
 	}
 }
 

@@ -33,6 +33,7 @@ type commands struct {
 	differences interface{ differing() *Differing }
 
 	waiting  []command      // for the end of this step
+	turns    turns          // only while this member leads
 	proposed []proposed     // by index; only while this member leads
 	batched  keepAliveBatch // only while this member leads
 	abroad   abroad
@@ -62,6 +63,8 @@ type proposed struct {
 	index protocol.Index
 	term  protocol.Term
 	from  origin
+	line  *line // whose it is, of so many bytes; nil: those of keep-alives
+	bytes int
 	// batched, if not nil, are those of a list of keep-alives.
 	batched []origin
 }
@@ -77,67 +80,120 @@ func (q *commands) answer(o origin, result protocol.Result) {
 
 // flush proposes or forwards what was submitted.
 func (q *commands) flush(now protocol.Instant) {
-	if len(q.waiting) > 0 {
-		list := q.waiting
-		q.waiting = nil
-		if q.log.leads() {
-			q.propose(now, list)
-		} else {
-			q.forward(now, list)
-		}
+	list := q.waiting
+	q.waiting = nil
+	switch {
+	case q.log.leads():
+		q.propose(now, list)
+	case len(list) > 0:
+		q.forward(now, list)
 	}
 }
 
-// propose hands commands to the core, in batches.
+// propose hands commands to the core, in batches, and lets those wait whose turn comes later.
 func (q *commands) propose(now protocol.Instant, list []command) {
-	allCan, roomy, differ := q.types.allCan(), q.room.lacks() == "", q.differences.differing()
-	list = slices.DeleteFunc(list, func(c command) bool {
-		if c.checked && allCan && roomy && differ == nil {
-			return false
-		}
-		decoded, err := q.check(c.encoded)
-		if err == nil && !allCan {
-			err = q.types.check(&decoded)
-		}
-		if err == nil && !roomy {
-			err = q.room.checkRoom(&decoded)
-		}
-		if err == nil {
-			err = differ.RefusesCommand(&decoded)
-		}
-		if err != nil {
-			q.answer(c.from, protocol.Failed(q.room.without(err)))
-			return true
-		}
-		return q.batchKeepAlive(now, &decoded, c.from)
-	})
-	for len(list) > 0 {
-		n, bytes := 0, 0
-		for n < len(list) && n < proposeMax && (n == 0 || bytes+len(list[n].encoded) <= proposeBytesMax) {
-			bytes += len(list[n].encoded)
-			n++
-		}
-		q.proposeBatch(now, list[:n])
-		list = list[n:]
-	}
-}
-
-func (q *commands) proposeBatch(now protocol.Instant, batch []command) {
-	proposals := make([]active.Proposal, len(batch))
-	for i := range batch {
-		proposals[i] = active.Proposal{Kind: protocol.EntryCommand, Data: batch[i].encoded}
-	}
-	first, err := q.log.lead().Propose(now, proposals)
-	if err != nil {
-		for i := range batch {
-			q.answer(batch[i].from, protocol.Failed(err))
-		}
+	if len(list) == 0 && q.turns.count == 0 {
 		return
 	}
-	term := q.log.lead().Term()
-	for i := range batch {
-		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: term, from: batch[i].from})
+	b := batch{refuses: q.refusing()}
+	for _, c := range list {
+		from := caller{c.session, c.from.member}
+		if !c.checked {
+			decoded, err := q.check(c.encoded)
+			if err == nil && b.refuses != nil {
+				err = b.refuses(&decoded)
+			}
+			if err != nil {
+				q.answer(c.from, protocol.Failed(q.room.without(err)))
+				continue
+			}
+			if q.batchKeepAlive(now, &decoded, c.from) {
+				continue
+			}
+			from.session, c.checked = decoded.Session, true
+		}
+		l, goes, err := q.turns.add(now, from, c)
+		switch {
+		case err != nil:
+			q.answer(c.from, protocol.Failed(err))
+		case goes:
+			q.addTo(now, &b, l, c)
+		}
 	}
+	for l, c, ok := q.turns.next(now); ok; l, c, ok = q.turns.next(now) {
+		q.addTo(now, &b, l, c)
+	}
+	q.proposeBatch(now, &b)
+}
+
+// batch is what goes to the core at once.
+type batch struct {
+	refuses  func(*protocol.Command) error // nil: nothing
+	commands []command
+	lines    []*line
+	bytes    int
+}
+
+func (q *commands) addTo(now protocol.Instant, b *batch, l *line, c command) {
+	if b.refuses != nil {
+		decoded, err := protocol.DecodeCommand(c.encoded)
+		if err == nil {
+			err = b.refuses(&decoded)
+		}
+		if err != nil {
+			q.turns.drop(l)
+			q.answer(c.from, protocol.Failed(q.room.without(err)))
+			return
+		}
+	}
+	if len(b.commands) >= proposeMax || len(b.commands) > 0 && b.bytes+len(c.encoded) > proposeBytesMax {
+		q.proposeBatch(now, b)
+	}
+	q.turns.enter(len(c.encoded))
+	b.commands, b.lines, b.bytes = append(b.commands, c), append(b.lines, l), b.bytes+len(c.encoded)
+}
+
+// refusing returns what refuses commands at present; nil: nothing.
+func (q *commands) refusing() func(*protocol.Command) error {
+	allCan, roomy, differ := q.types.allCan(), q.room.lacks() == "", q.differences.differing()
+	if allCan && roomy && differ == nil {
+		return nil
+	}
+	return func(c *protocol.Command) (err error) {
+		if !allCan {
+			err = q.types.check(c)
+		}
+		if err == nil && !roomy {
+			err = q.room.checkRoom(c)
+		}
+		if err == nil {
+			err = differ.RefusesCommand(c)
+		}
+		return err
+	}
+}
+
+// proposeBatch hands a batch to the core, and empties it.
+func (q *commands) proposeBatch(now protocol.Instant, b *batch) {
+	if len(b.commands) == 0 {
+		return
+	}
+	proposals := make([]active.Proposal, len(b.commands))
+	for i := range b.commands {
+		proposals[i] = active.Proposal{Kind: protocol.EntryCommand, Data: b.commands[i].encoded}
+	}
+	first, err := q.log.lead().Propose(now, proposals)
+	term := q.log.lead().Term()
+	for i := range b.commands {
+		l, c := b.lines[i], &b.commands[i]
+		if err != nil {
+			q.turns.leave(l, len(c.encoded))
+			q.answer(c.from, protocol.Failed(err))
+			continue
+		}
+		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: term, from: c.from, line: l, bytes: len(c.encoded)})
+	}
+	b.commands, b.lines, b.bytes = b.commands[:0], b.lines[:0], 0
 }
 
 // check refuses a command that must not reach the log.
@@ -189,6 +245,7 @@ func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= batch[len(batch)-1].Index {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
+		q.ended(&p)
 		if p.index < batch[0].Index {
 			continue
 		}
@@ -197,6 +254,13 @@ func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 				q.answer(o, result)
 			}
 		})
+	}
+}
+
+// ended says that a command is not under way any more.
+func (q *commands) ended(p *proposed) {
+	if p.line != nil {
+		q.turns.leave(p.line, p.bytes)
 	}
 }
 
@@ -217,6 +281,7 @@ func (q *commands) skipped(to protocol.Index) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
+		q.ended(&p)
 		p.tell(protocol.Failed(protocol.ErrUnknownOutcome.With("the state that took it was replaced or in doubt; the write may have happened")), q.answer)
 	}
 }
@@ -238,6 +303,7 @@ func (q *commands) giveUp(above protocol.Index) {
 	list := q.proposed[n:]
 	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
+		q.ended(&p)
 		p.tell(protocol.Failed(errLeaderLost), q.answer)
 	}
 }

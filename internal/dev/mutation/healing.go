@@ -36,7 +36,7 @@ func disputed() []Mutation {
 		{
 			Name: "disputed-is-proposed", Breaks: "a command whose answer or effect hangs on what differs is applied, by each member otherwise",
 			File: "internal/replica/requests.go", Tests: replica,
-			Old: "err = differ.RefusesCommand(&decoded)",
+			Old: "err = differ.RefusesCommand(c)",
 			New: "err = nil",
 		},
 		{

@@ -66,6 +66,7 @@ func All() []Mutation {
 	all = append(all, heeded()...)
 	all = append(all, waits()...)
 	all = append(all, reports()...)
+	all = append(all, takingTurns()...)
 	all = append(all, levels()...)
 	all = append(all, flows()...)
 	all = append(all, carriers()...)

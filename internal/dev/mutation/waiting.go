@@ -54,14 +54,45 @@ func waits() []Mutation {
 		{
 			Name: "majority-filled-up", Breaks: "a leader with room fills the disks of the others to the last byte",
 			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
-			Old: "if c.checked && allCan && roomy && differ == nil {",
-			New: "if c.checked && allCan && differ == nil {",
+			Old: "if allCan && roomy && differ == nil {",
+			New: "if allCan && differ == nil {",
 		},
 		{
 			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
 			File: "internal/attempt/search.go", Tests: []string{"./internal/client"},
 			Old: "if e.address != leader && e.term < term {",
 			New: "if e.address == leader && e.term < term {",
+		},
+	}
+}
+
+// takingTurns are bugs in whose command the leader hands to the log next.
+func takingTurns() []Mutation {
+	in := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "light-caller-waits", Breaks: "a client with one write under way waits behind all that greedy ones have sent",
+			File: "internal/replica/turns.go", Tests: in,
+			Old: "if t.count == 0 || full && now < t.light {",
+			New: "if t.count == 0 || full && now < 0 {",
+		},
+		{
+			Name: "overtakes-its-session", Breaks: "[S] a command goes into the log before an older one of its session, which is then taken for a copy",
+			File: "internal/replica/turns.go", Tests: in,
+			Old: "if len(l.queue) == 0 { // [S]",
+			New: "if true { // [S]",
+		},
+		{
+			Name: "turns-outlive-the-lead", Breaks: "what waited for its turn at a leader that is none any more is told nothing",
+			File: "internal/replica/keepalives.go", Tests: in,
+			Old: "range q.turns.all() {",
+			New: "range []command(nil) {",
+		},
+		{
+			Name: "waits-and-not-in-hand", Breaks: "the leader disowns a command that waits for its turn, and proposes it later",
+			File: "internal/replica/forward.go", Tests: in,
+			Old: " || q.turns.holds(o) ||",
+			New: " ||",
 		},
 	}
 }
