@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -17,8 +18,8 @@ const (
 	blockBytes = 64 << 10
 	// waitingBytesMax bounds what waits for the disk, in memory.
 	waitingBytesMax = 16 << 20
-	// lookEvery is how many bytes are passed over before the disk is asked for room again.
-	lookEvery = 1 << 20
+	// lookEvery is how often it is asked how much room others leave.
+	lookEvery = time.Second
 )
 
 // Options say how much a file may take.
@@ -47,7 +48,7 @@ type File struct {
 	fsys vfs.FS
 	name string
 	o    Options
-	wake chan struct{} // there is something to write, or to look for
+	wake chan struct{} // there is something to write
 
 	mu   sync.Mutex
 	from protocol.Index // what was changed after it, and was put, is here
@@ -61,7 +62,6 @@ type File struct {
 	waiting int      // bytes of blocks that are not on the disk
 	file    vfs.File // nil: none so far, or not any more
 	rests   bool     // for want of room: nothing is kept
-	passed  int      // bytes that were put meanwhile
 	over    bool     // nothing is kept any more
 	damaged bool     // that some of it was has been said
 }
@@ -103,8 +103,7 @@ func (f *File) Put(e *Entry) {
 	defer f.mu.Unlock()
 	f.last = e.Index
 	if f.over || f.rests {
-		f.from = e.Index
-		f.pass(e)
+		f.begin(e.Index) // [S] a reader that has read everything does not pass over it
 		return
 	}
 	for rest := e.Changes; len(rest) > 0; {
@@ -128,17 +127,6 @@ func (f *File) Reset(i protocol.Index) {
 	f.begin(i)
 }
 
-// pass counts what is not kept for want of room.
-func (f *File) pass(e *Entry) {
-	for i := range e.Changes {
-		f.passed += changeSize(&e.Changes[i])
-	}
-	if f.passed >= lookEvery && !f.over {
-		f.passed = 0
-		f.tell()
-	}
-}
-
 // seal makes the tail a block that is to be written, and reports whether it can be kept.
 func (f *File) seal() bool {
 	b := f.tail
@@ -155,15 +143,11 @@ func (f *File) seal() bool {
 		f.drop()
 	}
 	f.blocks, f.tail, f.waiting = append(f.blocks, b), block{}, f.waiting+b.bytes
-	f.tell()
-	return true
-}
-
-func (f *File) tell() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // drop forgets the oldest block.

@@ -65,17 +65,34 @@ func TestTheFileGivesItsRoomBack(t *testing.T) {
 		t.Fatalf("the file has %d bytes", size())
 	}
 	spare = -1
+	w.look()
+	if size() != 0 {
+		t.Errorf("the file has %d bytes, and others lack room, who write nothing for that", size())
+	}
+	spare = 1 << 20
+	w.look()
+	put(3000)
+	if size() < 200_000 {
+		t.Fatalf("the file has %d bytes", size())
+	}
+	spare = -1
 	put(3000)
 	if size() != 0 {
 		t.Errorf("the file has %d bytes, and others lack room", size())
 	}
+	r, _ := w.Read("a", i)
+	put(1)
+	if _, err := r.Next(); !errors.Is(err, ErrGone) || r.AtEnd() {
+		t.Errorf("who had read everything when something was not kept: %v, at the end %t, want %v", err, r.AtEnd(), ErrGone)
+	}
 	spare = 1<<20 - 1
+	w.look()
 	put(20_000)
 	if size() != 0 || w.From() != i {
 		t.Errorf("the file has %d bytes and goes back to %d of %d, where it has no room", size(), w.From(), i)
 	}
 	spare = 1 << 20
-	put(20_000)
+	w.look()
 	put(2000)
 	if size() == 0 || w.From() == i {
 		t.Errorf("the file has %d bytes and goes back to %d of %d, where it has room", size(), w.From(), i)

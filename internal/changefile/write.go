@@ -1,15 +1,23 @@
 package changefile
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
 
 // Write writes what is put, until stop is closed. Then the file is gone.
 func (f *File) Write(stop <-chan struct{}) {
 	next := uint64(0)
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-stop:
 			f.finish()
 			return
+		case <-ticker.C:
+			f.look()
 		case <-f.wake:
 		}
 		for f.step(&next) {
@@ -31,9 +39,6 @@ func (f *File) step(next *uint64) bool {
 	n := *next - f.first
 	if over || rests || n >= uint64(len(f.blocks)) {
 		f.mu.Unlock()
-		if rests && !over {
-			f.lookForRoom()
-		}
 		return false
 	}
 	b := f.blocks[n]
@@ -73,10 +78,29 @@ func (f *File) write(b *block) error {
 	return err
 }
 
+// look gives back what the file takes of the disk if others lack room, though nothing is put: they may write
+// nothing because they lack it. It has the file begin anew if there is room for all of it.
+func (f *File) look() {
+	if f.o.Spare == nil {
+		return
+	}
+	spare := f.o.Spare()
+	f.mu.Lock()
+	if f.rests && spare >= f.o.Bytes {
+		f.rests = false
+		f.begin(f.last)
+	}
+	lacks := !f.rests && f.file != nil && spare < 0
+	f.mu.Unlock()
+	if lacks {
+		f.rest()
+	}
+}
+
 // rest gives back what the file takes of the disk.
 func (f *File) rest() {
 	f.mu.Lock()
-	f.rests, f.passed = true, 0
+	f.rests = true
 	f.begin(f.last)
 	file := f.file
 	f.mu.Unlock()
@@ -87,17 +111,6 @@ func (f *File) rest() {
 	if err := file.Truncate(0); err != nil {
 		f.giveUp(err)
 	}
-}
-
-// lookForRoom has the file begin anew if there is room for all of it.
-func (f *File) lookForRoom() {
-	if f.o.Spare() < f.o.Bytes {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rests = false
-	f.begin(f.last)
 }
 
 // giveUp has no file any more.

@@ -58,11 +58,32 @@ func (w *Watcher) recall() bool {
 func (w *Watcher) fallBack() error {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
+	if err := w.orphaned(); err != nil {
+		return err
+	}
+	if !w.recall() {
+		return protocol.ErrSlowWatcher
+	}
+	return nil
+}
+
+// passedOver returns why what comes next is not in the file any more.
+func (w *Watcher) passedOver() error {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	if err := w.orphaned(); err != nil {
+		return err
+	}
+	return protocol.ErrSlowWatcher
+}
+
+// orphaned returns why the ring that the watcher was in tells it nothing any more. The lock is held.
+func (w *Watcher) orphaned() error {
 	switch {
+	case w.hub.closed:
+		return protocol.ErrClosed
 	case w.hub.streams[w.resource] != w.stream:
 		return protocol.ErrCompacted
-	case !w.recall():
-		return protocol.ErrSlowWatcher
 	}
 	return nil
 }
@@ -72,12 +93,10 @@ func (w *Watcher) rejoin() error {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	s := w.stream
-	switch {
-	case w.hub.closed:
-		return protocol.ErrClosed
-	case w.hub.streams[w.resource] != s:
-		return protocol.ErrCompacted
-	case w.from >= s.gone || w.recalled.reader.AtEnd():
+	if err := w.orphaned(); err != nil {
+		return err
+	}
+	if w.from >= s.gone || w.recalled.reader.AtEnd() {
 		w.at, w.from, w.recalled = s.first, max(w.from, s.gone), nil
 	}
 	return nil
@@ -134,12 +153,12 @@ func (w *Watcher) nextRecalled() (ends bool, err error) {
 	case errors.Is(err, io.EOF):
 		return true, w.rejoin()
 	case errors.Is(err, changefile.ErrGone):
-		return true, protocol.ErrSlowWatcher
+		return true, w.passedOver()
 	case err != nil:
 		return true, protocol.ErrCompacted.Because(err)
 	case len(e.Changes) == 0:
 		w.from = max(w.from, e.Index)
-		return true, nil
+		return !w.midway, nil // [S] a part follows that belongs to what was told of its entry
 	case e.Index <= w.from:
 		return false, nil
 	}

@@ -214,10 +214,11 @@ func TestASlowWatcherCatchesUpThroughTheFile(t *testing.T) {
 	}
 }
 
-// What leaves the ring in the middle of a large entry is told on from the file, from where it was.
+// What leaves the ring in the middle of a large entry is told on from the file, from where it was, as a part
+// of that entry, also where it begins with what it changed in another resource.
 func TestALargeEntryThatLeavesTheRingIsToldOn(t *testing.T) {
 	l := newLocal(t, kvmap.Type)
-	withFile(t, l, 30, 4<<20)
+	_, file := withFile(t, l, 30, 4<<20)
 	put(t, l, "m", "k", "v")
 	w, err := l.m.WatchWithin(&protocol.Watch{Resource: "m", Type: "map", Prefix: []byte("mine")}, 300)
 	if err != nil {
@@ -248,6 +249,9 @@ func TestALargeEntryThatLeavesTheRingIsToldOn(t *testing.T) {
 			told++
 		}
 		if more = c.More; told == 6 {
+			file.Put(&changefile.Entry{Index: i, Resource: "another", Kind: "map", Changes: []protocol.Change{
+				{Kind: protocol.ChangePut, Key: []byte("k"), Value: make([]byte, 70<<10)},
+			}})
 			for k := range 40 {
 				put(t, l, "m", fmt.Sprint(k), "v")
 			}

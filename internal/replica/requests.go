@@ -63,8 +63,7 @@ type proposed struct {
 	index protocol.Index
 	term  protocol.Term
 	from  origin
-	line  *line // whose it is, of so many bytes; nil: those of keep-alives
-	bytes int
+	turn  turn
 	// batched, if not nil, are those of a list of keep-alives.
 	batched []origin
 }
@@ -92,12 +91,12 @@ func (q *commands) flush(now protocol.Instant) {
 
 // propose hands commands to the core, in batches, and lets those wait whose turn comes later.
 func (q *commands) propose(now protocol.Instant, list []command) {
-	if len(list) == 0 && q.turns.count == 0 {
+	if len(list) == 0 && !q.turns.may(now) {
 		return
 	}
 	b := batch{refuses: q.refusing()}
 	for _, c := range list {
-		from := caller{c.session, c.from.member}
+		session := c.session
 		if !c.checked {
 			decoded, err := q.check(c.encoded)
 			if err == nil && b.refuses != nil {
@@ -110,18 +109,22 @@ func (q *commands) propose(now protocol.Instant, list []command) {
 			if q.batchKeepAlive(now, &decoded, c.from) {
 				continue
 			}
-			from.session, c.checked = decoded.Session, true
+			session, c.checked = decoded.Session, true
+		}
+		from := caller{session: session}
+		if session == 0 {
+			from.member = c.from.member
 		}
 		l, goes, err := q.turns.add(now, from, c)
 		switch {
 		case err != nil:
 			q.answer(c.from, protocol.Failed(err))
 		case goes:
-			q.addTo(now, &b, l, c)
+			q.addTo(now, &b, turn{line: l}, c)
 		}
 	}
 	for l, c, ok := q.turns.next(now); ok; l, c, ok = q.turns.next(now) {
-		q.addTo(now, &b, l, c)
+		q.addTo(now, &b, turn{l, len(c.encoded)}, c)
 	}
 	q.proposeBatch(now, &b)
 }
@@ -130,18 +133,24 @@ func (q *commands) propose(now protocol.Instant, list []command) {
 type batch struct {
 	refuses  func(*protocol.Command) error // nil: nothing
 	commands []command
-	lines    []*line
+	turns    []turn
 	bytes    int
 }
 
-func (q *commands) addTo(now protocol.Instant, b *batch, l *line, c command) {
+// turn is what a command counts in the leader's turns.
+type turn struct {
+	line  *line // whose it is; nil: those of keep-alives
+	bytes int   // of it, if it had a turn
+}
+
+func (q *commands) addTo(now protocol.Instant, b *batch, p turn, c command) {
 	if b.refuses != nil {
 		decoded, err := protocol.DecodeCommand(c.encoded)
 		if err == nil {
 			err = b.refuses(&decoded)
 		}
 		if err != nil {
-			q.turns.drop(l)
+			q.turns.leave(p)
 			q.answer(c.from, protocol.Failed(q.room.without(err)))
 			return
 		}
@@ -149,8 +158,7 @@ func (q *commands) addTo(now protocol.Instant, b *batch, l *line, c command) {
 	if len(b.commands) >= proposeMax || len(b.commands) > 0 && b.bytes+len(c.encoded) > proposeBytesMax {
 		q.proposeBatch(now, b)
 	}
-	q.turns.enter(len(c.encoded))
-	b.commands, b.lines, b.bytes = append(b.commands, c), append(b.lines, l), b.bytes+len(c.encoded)
+	b.commands, b.turns, b.bytes = append(b.commands, c), append(b.turns, p), b.bytes+len(c.encoded)
 }
 
 // refusing returns what refuses commands at present; nil: nothing.
@@ -183,17 +191,16 @@ func (q *commands) proposeBatch(now protocol.Instant, b *batch) {
 		proposals[i] = active.Proposal{Kind: protocol.EntryCommand, Data: b.commands[i].encoded}
 	}
 	first, err := q.log.lead().Propose(now, proposals)
-	term := q.log.lead().Term()
 	for i := range b.commands {
-		l, c := b.lines[i], &b.commands[i]
+		c := &b.commands[i]
 		if err != nil {
-			q.turns.leave(l, len(c.encoded))
+			q.turns.leave(b.turns[i])
 			q.answer(c.from, protocol.Failed(err))
 			continue
 		}
-		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: term, from: c.from, line: l, bytes: len(c.encoded)})
+		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: q.log.lead().Term(), from: c.from, turn: b.turns[i]})
 	}
-	b.commands, b.lines, b.bytes = b.commands[:0], b.lines[:0], 0
+	b.commands, b.turns, b.bytes = b.commands[:0], b.turns[:0], 0
 }
 
 // check refuses a command that must not reach the log.
@@ -245,7 +252,7 @@ func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= batch[len(batch)-1].Index {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
-		q.ended(&p)
+		q.turns.leave(p.turn)
 		if p.index < batch[0].Index {
 			continue
 		}
@@ -254,13 +261,6 @@ func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 				q.answer(o, result)
 			}
 		})
-	}
-}
-
-// ended says that a command is not under way any more.
-func (q *commands) ended(p *proposed) {
-	if p.line != nil {
-		q.turns.leave(p.line, p.bytes)
 	}
 }
 
@@ -281,7 +281,7 @@ func (q *commands) skipped(to protocol.Index) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
-		q.ended(&p)
+		q.turns.leave(p.turn)
 		p.tell(protocol.Failed(protocol.ErrUnknownOutcome.With("the state that took it was replaced or in doubt; the write may have happened")), q.answer)
 	}
 }
@@ -303,7 +303,7 @@ func (q *commands) giveUp(above protocol.Index) {
 	list := q.proposed[n:]
 	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
-		q.ended(&p)
+		q.turns.leave(p.turn)
 		p.tell(protocol.Failed(errLeaderLost), q.answer)
 	}
 }

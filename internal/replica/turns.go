@@ -14,9 +14,11 @@ const (
 	// turnsLast is how long a caller is what it was: heavy after it had more under way, and about
 	// after its last command.
 	turnsLast = 250 * time.Millisecond
-	// windowMax and windowBytesMax are what is in the log and not applied while heavy callers wait.
+	// windowMax and windowBytesMax are what those who have turns have in the log and not applied, while
+	// somebody light is about, and turnsOpen how many times as much otherwise: half of what the log takes.
 	windowMax      = 256
 	windowBytesMax = 1 << 20
+	turnsOpen      = 32
 	// turnsMax and turnsBytesMax are what waits in all lines; beyond: ErrOverloaded.
 	turnsMax      = 16_384
 	turnsBytesMax = 64 << 20
@@ -50,11 +52,11 @@ type turns struct {
 	lines map[caller]*line
 	heap  lineHeap // those with a queue
 	had   uint64   // due of the last turn
-	turn  int      // commands of the turn that lasts
+	took  int      // commands of the turn that lasts
 	spent uint64   // what they count
 
 	count, bytes      int              // in all queues
-	inLog, inLogBytes int              // handed to the log and not applied
+	inLog, inLogBytes int              // of those who have turns, handed to the log and not applied
 	light, sweep      protocol.Instant // until when somebody light is about; when to forget lines
 }
 
@@ -70,11 +72,9 @@ func (t *turns) add(now protocol.Instant, from caller, c command) (l *line, goes
 	if l.open++; l.open > lightMax {
 		l.heavy = now.Add(turnsLast)
 	}
-	if now >= l.heavy {
+	if now >= l.heavy && len(l.queue) == 0 { // none goes before an older one of its session
 		t.light = now.Add(turnsLast)
-		if len(l.queue) == 0 { // [S] none goes before an older one of its session
-			return l, true, nil
-		}
+		return l, true, nil
 	}
 	if t.count >= turnsMax || t.bytes+len(c.encoded) > turnsBytesMax {
 		t.drop(l)
@@ -90,14 +90,24 @@ func (t *turns) add(now protocol.Instant, from caller, c command) (l *line, goes
 
 var errTurns = protocol.ErrOverloaded.With("too much waits for its turn at the leader; try again later")
 
-// next takes the command whose turn it is, if the window has room for one.
+// may reports whether it is the turn of a command that waits. What light callers have in the log
+// counts for nobody: many of them would leave the others no turn.
+func (t *turns) may(now protocol.Instant) bool {
+	times := turnsOpen
+	if now < t.light {
+		times = 1
+	}
+	return t.count > 0 && t.inLog < times*windowMax && t.inLogBytes < times*windowBytesMax
+}
+
+// next takes the command whose turn it is, if it is that of one, which goes to the log.
 func (t *turns) next(now protocol.Instant) (l *line, c command, ok bool) {
-	full := t.inLog >= windowMax || t.inLogBytes >= windowBytesMax
-	if t.count == 0 || full && now < t.light {
+	if !t.may(now) {
 		t.forget(now)
 		return nil, command{}, false
 	}
 	l, c = t.pop()
+	t.inLog, t.inLogBytes = t.inLog+1, t.inLogBytes+len(c.encoded)
 	return l, c, true
 }
 
@@ -106,13 +116,13 @@ func (t *turns) pop() (*line, command) {
 	c := l.queue[0]
 	l.queue[0], t.had = command{}, l.due
 	t.count, t.bytes = t.count-1, t.bytes-len(c.encoded)
-	t.turn, t.spent = t.turn+1, t.spent+uint64(turnCost+len(c.encoded))
+	t.took, t.spent = t.took+1, t.spent+uint64(turnCost+len(c.encoded))
 	l.queue = l.queue[1:]
-	if len(l.queue) > 0 && t.turn < turnMax {
+	if len(l.queue) > 0 && t.took < turnMax {
 		return l, c
 	}
 	l.due += t.spent
-	t.turn, t.spent = 0, 0
+	t.took, t.spent = 0, 0
 	if len(l.queue) == 0 {
 		l.queue = nil
 		heap.Pop(&t.heap)
@@ -132,13 +142,14 @@ func (t *turns) all() (list []command) {
 	return list
 }
 
-// enter says that a command of so many bytes goes to the log, and leave that it is not under way
-// any more.
-func (t *turns) enter(bytes int) { t.inLog, t.inLogBytes = t.inLog+1, t.inLogBytes+bytes }
-
-func (t *turns) leave(l *line, bytes int) {
-	t.inLog, t.inLogBytes = t.inLog-1, t.inLogBytes-bytes
-	t.drop(l)
+// leave says that a command is not under way any more.
+func (t *turns) leave(p turn) {
+	if p.bytes > 0 {
+		t.inLog, t.inLogBytes = t.inLog-1, t.inLogBytes-p.bytes
+	}
+	if p.line != nil {
+		t.drop(p.line)
+	}
 }
 
 func (t *turns) drop(l *line) {

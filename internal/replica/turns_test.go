@@ -18,7 +18,6 @@ func ordered(from, n int) (list []command) {
 func (t *turns) wait(now protocol.Instant, session protocol.SessionID, list ...command) (went int) {
 	for _, c := range list {
 		if _, goes, err := t.add(now, caller{session: session}, c); err == nil && goes {
-			t.enter(len(c.encoded))
 			went++
 		}
 	}
@@ -28,7 +27,6 @@ func (t *turns) wait(now protocol.Instant, session protocol.SessionID, list ...c
 // take takes what may go, and says whose it is.
 func (t *turns) take(now protocol.Instant) (lines []*line, requests []uint64) {
 	for l, c, ok := t.next(now); ok; l, c, ok = t.next(now) {
-		t.enter(len(c.encoded))
 		lines, requests = append(lines, l), append(requests, c.from.request)
 	}
 	return lines, requests
@@ -46,11 +44,11 @@ func TestHeavyCallersLeaveRoomForLightOnes(t *testing.T) {
 		t.Error("the command of a light caller waits")
 	}
 	lines, _ := q.take(now)
-	if got := len(lines) + lightMax + 1; got != windowMax {
-		t.Errorf("%d commands are in the log, want %d", got, windowMax)
+	if len(lines) != windowMax {
+		t.Errorf("%d commands had a turn, want %d", len(lines), windowMax)
 	}
 	for _, l := range lines[:50] {
-		q.leave(l, 100)
+		q.leave(turn{l, 100})
 	}
 	if lines, _ = q.take(now); len(lines) != 50 {
 		t.Errorf("50 were applied, and %d went, want as many", len(lines))
@@ -60,6 +58,19 @@ func TestHeavyCallersLeaveRoomForLightOnes(t *testing.T) {
 	}
 	if went := q.wait(now.Add(turnsLast), 1, ordered(0, 1)...); went != 0 {
 		t.Error("a caller with 3000 under way counts as light")
+	}
+}
+
+// However many light callers there are, the heavy ones have their turns.
+func TestLightCallersLeaveTurnsToHeavyOnes(t *testing.T) {
+	var q turns
+	now := protocol.Instant(time.Second)
+	for session := range protocol.SessionID(10 * windowMax) {
+		q.wait(now, 100+session, ordered(0, 1)...)
+	}
+	q.wait(now, 1, ordered(0, 100)...)
+	if lines, _ := q.take(now); len(lines) != 100-lightMax {
+		t.Errorf("%d of a heavy caller's commands had a turn, want the %d that waited", len(lines), 100-lightMax)
 	}
 }
 
@@ -74,8 +85,8 @@ func TestAWindowOfLargeCommandsIsShort(t *testing.T) {
 	}
 	q.wait(now, 1, large...)
 	q.take(now)
-	if q.inLog != lightMax+1 {
-		t.Errorf("%d commands of 300 KiB are in the log, want the %d that went at once", q.inLog, lightMax)
+	if q.inLog != 4 {
+		t.Errorf("%d commands of 300 KiB had a turn, want 4", q.inLog)
 	}
 }
 
@@ -100,19 +111,24 @@ func TestHeavyCallersHaveEqualShares(t *testing.T) {
 	}
 }
 
-// The commands of a session are in the order of their sequences: state machines take a lower one
-// that comes later for one that was there.
+// The commands of a session go in the order in which they came.
 func TestNoCommandGoesBeforeAnOlderOneOfItsSession(t *testing.T) {
 	var q turns
 	now := protocol.Instant(time.Second)
 	q.wait(now, 2, ordered(0, 1)...)
-	went := q.wait(now, 1, ordered(0, windowMax+10)...)
-	_, took := q.take(now)
-	now = now.Add(turnsLast) // what waits is little by now, and of no heavy caller
-	if q.wait(now, 1, ordered(windowMax+10, 1)...) != 0 {
-		t.Fatal("the newest goes at once")
+	went := q.wait(now, 1, ordered(0, lightMax+windowMax+5)...)
+	lines, took := q.take(now)
+	for range went {
+		q.leave(turn{line: lines[0]})
 	}
-	_, rest := q.take(now.Add(turnsLast))
+	for _, l := range lines {
+		q.leave(turn{l, 100})
+	}
+	now = now.Add(turnsLast) // five wait, of a caller that is not heavy any more
+	if q.wait(now, 1, ordered(lightMax+windowMax+5, 1)...) != 0 {
+		t.Error("the newest goes at once")
+	}
+	_, rest := q.take(now)
 	for i, request := range append(took, rest...) {
 		if want := uint64(went + i); request != want {
 			t.Fatalf("got %d, want %d", request, want)
@@ -133,9 +149,9 @@ func TestLinesAreBounded(t *testing.T) {
 	}
 	l, other := q.lines[caller{session: 1}], q.lines[caller{session: 2}]
 	for range went {
-		q.leave(l, 100)
+		q.leave(turn{line: l})
 	}
-	q.leave(other, 100)
+	q.leave(turn{line: other})
 	if left := len(q.all()); left != turnsMax {
 		t.Errorf("%d waited, want %d", left, turnsMax)
 	}

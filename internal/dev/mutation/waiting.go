@@ -71,16 +71,22 @@ func takingTurns() []Mutation {
 	in := []string{"./internal/replica"}
 	return []Mutation{
 		{
-			Name: "light-caller-waits", Breaks: "a client with one write under way waits behind all that greedy ones have sent",
+			Name: "light-callers-count", Breaks: "many clients with little under way leave no turn to those with more",
 			File: "internal/replica/turns.go", Tests: in,
-			Old: "if t.count == 0 || full && now < t.light {",
-			New: "if t.count == 0 || full && now < 0 {",
+			Old: "t.light = now.Add(turnsLast)\n",
+			New: "t.light, t.inLog = now.Add(turnsLast), t.inLog+1\n",
 		},
 		{
-			Name: "overtakes-its-session", Breaks: "[S] a command goes into the log before an older one of its session, which is then taken for a copy",
+			Name: "light-caller-waits", Breaks: "a client with one write under way waits behind all that greedy ones have sent",
 			File: "internal/replica/turns.go", Tests: in,
-			Old: "if len(l.queue) == 0 { // [S]",
-			New: "if true { // [S]",
+			Old: "if now < t.light {",
+			New: "if now < 0 {",
+		},
+		{
+			Name: "overtakes-its-session", Breaks: "a command goes into the log before an older one of its session",
+			File: "internal/replica/turns.go", Tests: in,
+			Old: "now >= l.heavy && len(l.queue) == 0 {",
+			New: "now >= l.heavy {",
 		},
 		{
 			Name: "turns-outlive-the-lead", Breaks: "what waited for its turn at a leader that is none any more is told nothing",

@@ -88,6 +88,24 @@ func watchHistories() []Mutation {
 			New: "",
 		},
 		{
+			Name: "entry-cut-by-another-resource", Breaks: "[S] an entry that goes on in the file of changes is told as two, where it changed two resources",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "return !w.midway, nil",
+			New: "return true, nil",
+		},
+		{
+			Name: "rests-and-is-read-over", Breaks: "[S] a watch passes over what the file of changes did not keep for want of room",
+			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile"},
+			Old: "f.begin(e.Index) // [S]",
+			New: "f.from = e.Index // [S]",
+		},
+		{
+			Name: "full-disk-kept-full", Breaks: "the file of changes keeps its room where nothing is written any more for want of it",
+			File: "internal/changefile/write.go", Tests: []string{"./internal/changefile"},
+			Old: "f.file != nil && spare < 0",
+			New: "f.file != nil && spare < -1<<62",
+		},
+		{
 			Name: "age-of-an-entry", Breaks: "a loop that takes its time with the changes of one entry is told the age of the first for all of them",
 			File: "map.go", Tests: []string{"."},
 			Old: "bookmark.Age+time.Since(came)",
