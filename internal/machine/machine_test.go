@@ -19,6 +19,7 @@ type local struct {
 	time     protocol.ClusterTime
 	session  protocol.SessionID
 	sequence uint64
+	other    *machine.Machine // applies the same; nil: none
 }
 
 func newLocal(t testing.TB, types ...*resources.Type) *local {
@@ -38,7 +39,11 @@ func (l *local) entry(kind protocol.EntryKind, data []byte) protocol.Entry {
 func (l *local) send(c protocol.Command) protocol.Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	results := l.m.Apply([]protocol.Entry{l.entry(protocol.EntryCommand, protocol.EncodeCommand(&c))}, nil)
+	entries := []protocol.Entry{l.entry(protocol.EntryCommand, protocol.EncodeCommand(&c))}
+	results := l.m.Apply(entries, nil)
+	if l.other != nil {
+		l.other.Apply(entries, nil)
+	}
 	if len(results) == 0 {
 		return protocol.Failed(l.m.Stopped())
 	}

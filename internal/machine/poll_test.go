@@ -17,11 +17,7 @@ func poll(t *testing.T, p *machine.Poller, tick bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := fmt.Sprint(c.Index)
-	for _, change := range c.Changes {
-		out += fmt.Sprintf(" %d:%s=%s", change.Kind, change.Key, change.Value)
-	}
-	return out
+	return spelt(&c)
 }
 
 // Who asks a watch is never kept waiting, and is told what Next tells.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/machine"
-	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
@@ -33,33 +32,6 @@ func withFile(t *testing.T, l *local, ring int, bytes int64) (*vfs.Memory, *chan
 	})
 	l.m = machine.New(machine.Config{Registry: l.m.Registry(), RingChanges: ring, Behind: file})
 	return disk, file
-}
-
-// twice applies each entry to two machines.
-type twice struct {
-	*local
-	other *machine.Machine
-}
-
-func (w *twice) Command(_ context.Context, c protocol.Command) (protocol.Result, error) {
-	if w.session == 0 {
-		open := sessionop.Open(0)
-		r := w.both(open)
-		id, err := sessionop.Opened(&r)
-		if err != nil {
-			return r, err
-		}
-		w.session = id
-	}
-	w.sequence++
-	c.Session, c.Sequence, c.Floor = w.session, w.sequence, w.sequence
-	return w.both(c), nil
-}
-
-func (w *twice) both(c protocol.Command) protocol.Result {
-	r := w.send(c)
-	w.other.Apply([]protocol.Entry{{Index: w.other.Applied() + 1, Term: 1, Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}}, nil)
-	return r
 }
 
 // churn makes n entries that change one key, many, all, in one resource or another, which may
@@ -121,8 +93,8 @@ func TestAResumeThroughTheFileTellsWhatTheRingWouldHave(t *testing.T) {
 	l := newLocal(t, kvmap.Type, queue.Type)
 	all := machine.New(machine.Config{Registry: l.m.Registry(), RingChanges: 1 << 30, RingBytes: 1 << 40})
 	withFile(t, l, 50, 64<<20)
-	c := &twice{l, all}
-	churn(t, c, r, 3000)
+	l.other = all
+	churn(t, l, r, 3000)
 	var wg sync.WaitGroup
 	last := l.m.Applied() + 2001
 	for _, prefix := range []string{"", "key-000001", "key-00000123"} {
@@ -145,9 +117,9 @@ func TestAResumeThroughTheFileTellsWhatTheRingWouldHave(t *testing.T) {
 			})
 		}
 	}
-	churn(t, c, r, 2000)
+	churn(t, l, r, 2000)
 	for l.m.Applied() < last {
-		put(t, c, "m", "key-00000123", "the end")
+		put(t, l, "m", "key-00000123", "the end")
 	}
 	wg.Wait()
 }

@@ -42,6 +42,10 @@ func next(t *testing.T, w *machine.Watcher) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return spelt(&c)
+}
+
+func spelt(c *protocol.Changes) string {
 	out := fmt.Sprint(c.Index)
 	for _, change := range c.Changes {
 		out += fmt.Sprintf(" %d:%s=%s", change.Kind, change.Key, change.Value)
