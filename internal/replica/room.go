@@ -59,14 +59,20 @@ func (h *transferees) cramps(s *active.Status) string {
 	return ""
 }
 
-// checkRoom refuses a command that takes space which a majority does not have.
+// checkRoom refuses a command that takes space which a majority does not have. What was
+// looked at last is looked at again: a voter that has answered since may be the one with
+// which a majority has room, and then whoever asks must not hear that none has.
 func (h *transferees) checkRoom(c *protocol.Command) error {
-	why := h.lacks()
-	if why == "" || h.cfg.Frees == nil || h.cfg.Frees(c) {
+	if h.lacks() == "" || h.cfg.Frees == nil || h.cfg.Frees(c) {
+		return nil
+	}
+	s := h.log.lead().Status()
+	why := h.cramps(&s)
+	if why == "" {
 		return nil
 	}
 	conf, _ := h.log.configurations().Latest()
-	if s := h.log.lead().Status(); conf.Configuration.Joint() || h.silentMayHaveRoom(&s) {
+	if conf.Configuration.Joint() || h.silentMayHaveRoom(&s) {
 		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others, or may be
 	}
 	return protocol.ErrNoSpace.With(why)

@@ -106,3 +106,25 @@ func TestAFullAndASilentVoterAreWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// Of three voters one has a full disk, and one has been silent. As soon as it answers a
+// majority has room: what comes before the leader looks again was refused for want of room,
+// for good, though nobody but one voter lacked any.
+func TestWritesAreTakenAtOnceWhenASilentVoterAnswers(t *testing.T) {
+	s := newShelf(t, 100)
+	s.r.cfg.Frees = func(*protocol.Command) bool { return false }
+	s.room = []protocol.MemberID{id(3)}
+	s.lead()
+	s.away = []protocol.MemberID{id(3)}
+	s.until("is cramped", func() bool { return s.r.transferees.lacks() != "" })
+	s.away = nil
+	s.r.Receive(s.now, id(3), &protocol.HeartbeatAnswer{Term: s.r.log.lead().Term(), Room: true})
+	expect(t, "it has looked again", s.r.transferees.lacks() == "", false)
+	s.answers = nil
+	last := s.disk[len(s.disk)-1].Index
+	s.r.Submit(s.now, Submission{Request: 7, Command: protocol.EncodeCommand(&protocol.Command{Type: "map", Version: 1, Operation: "put", Resource: "m"})})
+	s.settle()
+	if got := s.disk[len(s.disk)-1].Index; got != last+1 || len(s.answers) != 0 {
+		t.Errorf("the log ends at %d, want %d; answers %+v, want none that refuses", got, last+1, s.answers)
+	}
+}

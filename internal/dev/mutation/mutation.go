@@ -65,6 +65,7 @@ func All() []Mutation {
 	all = append(all, healing()...)
 	all = append(all, heeded()...)
 	all = append(all, waits()...)
+	all = append(all, fillsUp()...)
 	all = append(all, reports()...)
 	all = append(all, takingTurns()...)
 	all = append(all, levels()...)

@@ -52,16 +52,28 @@ func waits() []Mutation {
 			New: "\tdefer m.mailbox.close() // first",
 		},
 		{
+			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
+			File: "internal/attempt/search.go", Tests: []string{"./internal/client"},
+			Old: "if e.address != leader && e.term < term {",
+			New: "if e.address == leader && e.term < term {",
+		},
+	}
+}
+
+// fillsUp are bugs in what a leader takes while disks are full.
+func fillsUp() []Mutation {
+	return []Mutation{
+		{
 			Name: "majority-filled-up", Breaks: "a leader with room fills the disks of the others to the last byte",
 			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
 			Old: "if allCan && roomy && differ == nil {",
 			New: "if allCan && differ == nil {",
 		},
 		{
-			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
-			File: "internal/attempt/search.go", Tests: []string{"./internal/client"},
-			Old: "if e.address != leader && e.term < term {",
-			New: "if e.address == leader && e.term < term {",
+			Name: "refuses-from-memory", Breaks: "a write is refused for want of room though a voter that has some has answered meanwhile",
+			File: "internal/replica/room.go", Tests: []string{"./internal/replica"},
+			Old: "\twhy := h.cramps(&s)\n\tif why == \"\" {",
+			New: "\twhy := h.cramped\n\tif why == \"\" {",
 		},
 	}
 }
