@@ -269,8 +269,9 @@ func (f *feed) tell() {
 		return
 	}
 	for f.unread < feedWindow {
-		c, err := f.poller.Poll(tick && f.begun)
-		if tick && f.begun {
+		ticks := tick && f.begun
+		c, err := f.poller.Poll(ticks)
+		if ticks {
 			tick, f.ticked = false, now
 		}
 		if err != nil {
@@ -278,6 +279,9 @@ func (f *feed) tell() {
 			return
 		}
 		if f.begun && len(c.Changes) == 0 && c.Index <= f.told {
+			if ticks {
+				continue // what has woken the watch comes behind the tick
+			}
 			f.applied = f.m.applied // the client knows
 			return
 		}
