@@ -47,7 +47,9 @@ type host struct {
 	// known are the others as its directory remembers them, given where it was told to look;
 	// nil: not yet.
 	known []reunion.Known
-	given []string
+	// forgot says that its full disk has not kept whom it met since.
+	forgot bool
+	given  []string
 }
 
 // process comes and goes on a host. Every part of a member stands on it.

@@ -194,14 +194,14 @@ func (e *eyes) look() {
 }
 
 // resolve returns what addresses mean. Whoever has not met anybody is told of one that means
-// somebody, by and by.
+// somebody, by and by; and whoever could not write down whom it met, for all may have moved since.
 func (e *eyes) resolve(addresses []string) (at []string) {
 	w := e.w
 	for _, a := range addresses {
 		switch {
 		case a != seedAddress:
 			at = append(at, a)
-		case w.s.plan.seedUntil == 0 || w.s.schedule.now < Time(w.s.plan.seedUntil) || len(e.m.known) == 0:
+		case w.s.plan.seedUntil == 0 || w.s.schedule.now < Time(w.s.plan.seedUntil) || len(e.m.known) == 0 || e.m.forgot:
 			at = append(at, w.s.members[0].address)
 		}
 	}
@@ -258,7 +258,7 @@ func (e *eyes) follow() {
 	}
 	e.changed = false
 	e.measure()
-	if !e.m.full {
+	if e.m.forgot = e.m.full; !e.m.full {
 		e.m.known = e.flock.Remembered(e.instant())
 	}
 	peers := e.flock.Peers()
