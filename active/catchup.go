@@ -67,6 +67,9 @@ func (m *Member) CatchUp(now protocol.Instant, run Run) Verdict {
 	if m.installing || m.state == StateLeader && last.Term <= m.hard.Term {
 		return Old
 	}
+	if m.forgets(entries, configs, last.Index) {
+		return Old
+	}
 	if m.state == StateLeader {
 		m.stepDown(fmt.Sprintf("%s is committed in a higher term", *last))
 	}

@@ -117,6 +117,9 @@ func (m *Member) onAppend(from protocol.MemberID, a *protocol.Append) {
 		}
 		return
 	}
+	if m.forgets(entries, configs, a.Commit) {
+		return
+	}
 	m.takeEntries(entries, configs)
 	m.commitTo(min(a.Commit, last))
 	m.promise(from, m.acknowledgement(last), last)

@@ -148,6 +148,14 @@ func (m *Member) Take(_ protocol.Instant, run Run) Verdict {
 	verdict, fresh, sum, changes := m.examine(run)
 	switch verdict {
 	case Taken:
+		// [S] A directory that was put back to before its member had a vote is found here. Anybody may
+		// have sent that, so it stops nobody; but nobody gets a vote by it.
+		for _, c := range changes {
+			if c.Configuration.Needs(m.id) {
+				m.event(protocol.EventRejected, run.Origin, c.Index, protocol.HasForgotten(m.id, c).Error())
+				return Mismatch
+			}
+		}
 		m.appendRun(fresh, sum, changes)
 	case Mismatch:
 		m.event(protocol.EventRejected, run.Origin, m.logTerms.LastIndex(), "a run does not fit the log held")

@@ -133,6 +133,16 @@ func Majority(voters []MemberID, is func(MemberID) bool) bool {
 	return 2*n > len(voters)
 }
 
+// Needs reports whether a half of the configuration has no majority without a member.
+func (c Configuration) Needs(id MemberID) bool {
+	for _, voters := range [][]MemberID{c.Voters(), c.OutgoingVoters()} {
+		if slices.Contains(voters, id) && !Majority(voters, func(other MemberID) bool { return other != id }) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c Configuration) ids(which func(ActiveMember) bool) []MemberID {
 	var ids []MemberID
 	for _, m := range c.Members {

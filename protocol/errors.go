@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -149,6 +150,22 @@ func CodeOf(err error) (Code, string) {
 		return e.Code, err.Error()
 	}
 	return ErrInvalid.Code, err.Error()
+}
+
+// HasForgotten is why a member stops whose log lacks a configuration that is committed and needs
+// it. [S] A configuration is committed under itself: whoever it needs has stored it durably before
+// anybody could take it for committed. So that one has forgotten it, with all that followed. It would
+// go on under the configurations that it meets on its way to where it was, and elect itself where it is the only voter.
+func HasForgotten(id MemberID, c ConfigurationAt) error {
+	line, _ := c.Configuration.Find(id)
+	return ErrRolledBack.With(fmt.Sprintf("the directory of member %s was put back to an older copy, or its disk has lost what it had stored: the configuration at %d (%s) "+
+		"could not be committed without this member, is committed, and is not in its log. %s", line.Label(), c.Index, c.Configuration, WayOut(line.Label())))
+}
+
+// WayOut is what to do about a directory that was put back.
+func WayOut(name string) string {
+	return fmt.Sprintf("Move it away, give its seat up with `starling remove %s` at a running member, and start with an empty directory; "+
+		"if too few of the others are left to lead, `starling recover` makes a new cluster from the best directory that there is", name)
 }
 
 // TwoHistories is why a member stops that holds committed entries which the others

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // A leader that contradicts what is committed is no cause for a panic: the owner is
@@ -38,5 +39,36 @@ func TestAnAnswerBelowWhatWasAcknowledgedIsPassedOn(t *testing.T) {
 	}
 	if fx := r.Effects(); len(fx.PutBack) != 1 || fx.PutBack[0] != (protocol.RunOf{Member: id(2), Run: 8}) {
 		t.Errorf("got %v, want member 2, once", fx.PutBack)
+	}
+}
+
+// [S] A checkpoint whose configuration cannot have been committed without this member, which does not hold
+// it, is not installed: its log would begin anew with a vote that decides alone. A leader's word ends an active; others
+// may have made it up.
+func TestACheckpointDoesNotBringBackAForgottenVote(t *testing.T) {
+	for name, test := range map[string]struct {
+		conf     protocol.Configuration
+		at       protocol.Index
+		installs bool
+	}{
+		"alone":               {conf(1, []byte{9}, 1, 2), 50, false},
+		"one of two":          {conf(2, []byte{9, 1}), 50, false},
+		"one of three":        {conf(3, []byte{9, 1, 2}), 50, true},
+		"alone, and it knows": {conf(1, []byte{9}, 1, 2), 20, true},
+	} {
+		for _, byLeader := range []bool{true, false} {
+			r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})})
+			d.Configuration = protocol.ConfigurationAt{Index: test.at, Configuration: test.conf}
+			if byLeader {
+				offer(r, d)
+			} else {
+				r.install.offered(1, &protocol.ManifestOffer{From: id(1), Manifest: storage.EncodeManifest(d)}, false)
+			}
+			fx := r.Effects()
+			stops := errors.Is(fx.Stop, protocol.ErrRolledBack)
+			if installs := len(fx.Install) > 0; installs != test.installs || stops != (byLeader && !test.installs) {
+				t.Errorf("%s, by its leader %v: installs %v, want %v; stops %v", name, byLeader, installs, test.installs, fx.Stop)
+			}
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (x *installation) offered(now protocol.Instant, o *protocol.ManifestOffer, 
 	if now < x.retryAt || x.Phase > install.Fetches || x.Phase != install.None && (byLeader || !x.givesWay(&d)) {
 		return
 	}
-	if x.audit.contradicts(o.From, &d) {
+	if x.hasForgotten(now, d.Configuration, byLeader) || x.audit.contradicts(o.From, &d) {
 		return
 	}
 	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.checkpoints.dropped || !x.audit.trusts(now, o, &d)) {
@@ -95,6 +95,22 @@ func (x *installation) offered(now protocol.Instant, o *protocol.ManifestOffer, 
 	x.tell(now, x.standing.may(mayApply) && bereft == nil || d.Index > x.log.logTerms().LastIndex())
 	x.out.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	x.step(begin)
+}
+
+// hasForgotten reports whether a checkpoint shows that this member's directory was put back: it is not
+// installed then. The word of a leader ends an active; anybody else may have made it up.
+func (x *installation) hasForgotten(now protocol.Instant, c protocol.ConfigurationAt, byLeader bool) bool {
+	if !c.Configuration.Needs(x.cfg.ID) || c.Index <= x.log.logTerms().LastIndex() {
+		return false
+	}
+	why := protocol.HasForgotten(x.cfg.ID, c)
+	if byLeader && x.log.role.kind() == protocol.RoleActive {
+		x.out.Stop = why
+		return true
+	}
+	x.out.event(protocol.EventGaveUp, why.Error())
+	x.retryAt = now.Add(x.who.patience())
+	return true
 }
 
 // step has the store do a step, if there is one.

@@ -32,7 +32,7 @@ func (s *Watermarks) Check(peer protocol.Hello) error {
 	if run, known := s.condemned[peer.Member]; known && run == peer.Run {
 		return protocol.ErrRolledBack.With(fmt.Sprintf(
 			"the directory of member %s (%s) was put back: it lacks entries that its member has acknowledged to this leader. %s",
-			peer.Name, peer.Member.Short(), WayOut(peer.Name)))
+			peer.Name, peer.Member.Short(), protocol.WayOut(peer.Name)))
 	}
 	last, known := s.seen[peer.Member]
 	if !known || peer.Starts == last.Starts && peer.Run == last.Run {
@@ -44,7 +44,7 @@ func (s *Watermarks) Check(peer protocol.Hello) error {
 	}
 	return protocol.ErrRolledBack.With(fmt.Sprintf(
 		"the directory of member %s (%s) was put back to an older copy: %s; it has forgotten votes or entries that others count on. %s",
-		peer.Name, peer.Member.Short(), goneBack(peer, last), WayOut(peer.Name)))
+		peer.Name, peer.Member.Short(), goneBack(peer, last), protocol.WayOut(peer.Name)))
 }
 
 // goneBack says which numbers give a directory away.
@@ -56,12 +56,6 @@ func goneBack(peer protocol.Hello, last protocol.Watermark) string {
 		return fmt.Sprintf("at its start %d its log ends with record %d, and record %d was seen at start %d", peer.Starts, peer.Sequence, last.Sequence, last.Starts)
 	}
 	return fmt.Sprintf("another run had its start %d", peer.Starts)
-}
-
-// WayOut is what to do about a directory that was put back.
-func WayOut(name string) string {
-	return fmt.Sprintf("Move it away, give its seat up with `starling remove %s` at a running member, and start with an empty directory; "+
-		"if too few of the others are left to lead, `starling recover` makes a new cluster from the best directory that there is", name)
 }
 
 // Raise remembers the handshake of a member that was reached at the address that

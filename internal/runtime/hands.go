@@ -21,8 +21,15 @@ func (h hands) Repair(step *repair.Step)                    { h.m.repairer.steps
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
 func (h hands) SuspendServing(d *gossip.Divergence)         { h.m.suspendServing(d) }
 func (h hands) Expel(back protocol.RunOf)                   { h.m.dirs.condemn(back) }
-func (h hands) Stop(why error)                              { h.m.fail(why) }
 func (h hands) DiskFailed(err error)                        { h.m.failDisk(err) }
+
+// Stop ends the member.
+func (h hands) Stop(why error) {
+	if replica.Refused(why) {
+		why = h.m.dirs.forgotten(why)
+	}
+	h.m.fail(why)
+}
 
 func (h hands) Apply(list []replica.Apply) {
 	for _, a := range list {

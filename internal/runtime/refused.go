@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/observe"
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -47,6 +46,13 @@ func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal 
 	return nil
 }
 
+// forgotten notes that this member's own log shows that its directory was put back. [S] No later
+// start uses it either: it would be as far behind, and meet others who say less.
+func (d *directories) forgotten(why error) error {
+	_, text := protocol.CodeOf(why)
+	return errors.Join(why, d.barBy(text, why, wal.Refusal{}))
+}
+
 // barBy keeps this member from voting and acknowledging, and writes that down. It
 // returns an error if it cannot: then the member has to stop, since the next start
 // would not know. r names who says so.
@@ -74,9 +80,12 @@ func (d *directories) checkRefused() error {
 	if r == nil || err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s was refused by member %s at %s on %s, and may not be used: %s",
-		d.m.cfg.Dir, r.By.Short(), cmp.Or(r.Address, "an unknown address"), r.When.Format(time.RFC3339), r.Text)
-	switch out := replica.WayOut(d.m.cfg.Name); {
+	by := "its own member, whose log lacks what it had stored,"
+	if !r.By.IsZero() {
+		by = fmt.Sprintf("member %s at %s", r.By.Short(), cmp.Or(r.Address, "an unknown address"))
+	}
+	text := fmt.Sprintf("%s was refused by %s on %s, and may not be used: %s", d.m.cfg.Dir, by, r.When.Format(time.RFC3339), r.Text)
+	switch out := protocol.WayOut(d.m.cfg.Name); {
 	case errors.Is(r.Err(), protocol.ErrTwin):
 		text += ". If the other one is lost, give its seat up with `starling remove " + d.m.cfg.Name + "` at a running member, and start with an empty directory"
 	case !strings.Contains(text, out): // it cannot be read any more

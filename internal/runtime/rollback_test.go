@@ -202,3 +202,59 @@ func TestALeadersOwnMemoryProvesADirectoryPutBack(t *testing.T) {
 	delete(c.members, back)
 	c.put(c.client(l), "k", "still served")
 }
+
+// A directory is put back to before its member was the only voter, and nobody remembers. The
+// member comes, on its way to where it was, to what could not be committed without it, and stops there, before it
+// elects itself; so does each later start.
+func TestADirectoryPutBackMeetsWhatNeededItsVote(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	back, _ := c.leaderAndFollower()
+	caller := c.client(c.members[back])
+	c.put(caller, "k", "old")
+	old := c.copyOf(back)
+	change := func(what string, draw func(now protocol.Configuration, m *protocol.MembershipChange)) {
+		c.eventually(what, func() error {
+			report, err := caller.Autopilot(c.ctx)
+			if err != nil {
+				return err
+			}
+			m := protocol.MembershipChange{Version: report.Configuration.Index, Autopilot: &protocol.Autopilot{Off: true}}
+			draw(report.Configuration.Configuration, &m)
+			_, err = caller.ChangeMembership(c.ctx, m)
+			return err
+		})
+	}
+	change("one voter", func(now protocol.Configuration, m *protocol.MembershipChange) {
+		for _, id := range now.Voters() {
+			if id != c.members[back].ID() {
+				m.Demote = append(m.Demote, id)
+			}
+		}
+	})
+	c.put(caller, "k", "alone")
+	change("three voters", func(_ protocol.Configuration, m *protocol.MembershipChange) {
+		for name, member := range c.members {
+			if name != back {
+				m.Promote = append(m.Promote, member.ID())
+			}
+		}
+	})
+	c.voters(3)
+	cfg := c.configs[back]
+	c.kill(back)
+	delete(c.members, back)
+	for _, m := range c.members {
+		forgetDirectories(m)
+		caller = c.client(m)
+	}
+	c.put(caller, "k", "new")
+	cfg.Dir = old
+	if err := c.refused(cfg); !errors.Is(err, protocol.ErrRolledBack) || !strings.Contains(err.Error(), "could not be committed without this member") || !strings.Contains(err.Error(), "starling remove "+back) {
+		t.Errorf("got %v, want %v, why, and the way out", err, protocol.ErrRolledBack)
+	}
+	if err := c.refused(cfg); !errors.Is(err, protocol.ErrRolledBack) || !strings.Contains(err.Error(), "refused by its own member") {
+		t.Errorf("the next start: got %v, want %v", err, protocol.ErrRolledBack)
+	}
+	c.put(caller, "k", "still served")
+}

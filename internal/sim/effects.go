@@ -191,7 +191,11 @@ func (h *hands) SuspendServing(d *gossip.Divergence) {
 
 // Stop ends a process that says that it must stop.
 func (h *hands) Stop(why error) {
-	if !h.s.forked {
+	switch {
+	case replica.Refused(why):
+		h.greeter.refused("its own log")
+		return
+	case !h.s.forked:
 		h.s.fail(violated(RuleStateMachine, "%s stops: %v", h.name, why))
 		return
 	}

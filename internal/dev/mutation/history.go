@@ -55,3 +55,45 @@ func histories() []Mutation {
 		},
 	}
 }
+
+// forgottenVotes are bugs in finding out from its own log that a member's directory was put back.
+func forgottenVotes() []Mutation {
+	return []Mutation{
+		{
+			Name: "forgotten-vote-counts", Breaks: "the only voter of an old configuration, which has forgotten that it was one, elects itself",
+			File: "active/histories.go", Tests: []string{"./active"},
+			Old: "c.Index > commit || !c.Configuration.Needs(m.cfg.ID) {",
+			New: "c.Index > commit || c.Index > 0 {",
+		},
+		{
+			Name: "forgotten-vote-by-append", Breaks: "what a leader sends brings back a vote that was forgotten",
+			File: "active/follower.go", Tests: []string{"./active"},
+			Old: "if m.forgets(entries, configs, a.Commit) {",
+			New: "if m.forgets(entries, nil, a.Commit) {",
+		},
+		{
+			Name: "forgotten-vote-undecided", Breaks: "a configuration that is not committed ends the member that is to decide it",
+			File: "active/follower.go", Tests: []string{"./active"},
+			Old: "if m.forgets(entries, configs, a.Commit) {",
+			New: "if m.forgets(entries, configs, last) {",
+		},
+		{
+			Name: "forgotten-vote-of-a-passive", Breaks: "a passive that has forgotten that it was the only voter becomes that again",
+			File: "passive/passive.go", Tests: []string{"./passive"},
+			Old: "if c.Configuration.Needs(m.id) {",
+			New: "if c.Configuration.Needs(m.id) && c.Index == 0 {",
+		},
+		{
+			Name: "forgotten-vote-installed", Breaks: "a checkpoint brings back a vote that was forgotten",
+			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
+			Old: "if !c.Configuration.Needs(x.cfg.ID) ||",
+			New: "if c.Index > 0 ||",
+		},
+		{
+			Name: "forgotten-vote-tried-again", Breaks: "a directory whose own log shows that it was put back is started again",
+			File: "internal/runtime/hands.go", Tests: []string{"./internal/runtime"},
+			Old: "if replica.Refused(why) {",
+			New: "if replica.Refused(why) && h.m == nil {",
+		},
+	}
+}

@@ -75,7 +75,7 @@ func All() []Mutation {
 	all = append(all, identified()...)
 	all = append(all, foundings()...)
 	all = append(all, directories()...)
-	all = append(all, histories()...)
+	all = append(append(all, histories()...), forgottenVotes()...)
 	all = append(all, clocks()...)
 	all = append(all, watches()...)
 	all = append(all, watchHistories()...)
