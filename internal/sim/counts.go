@@ -261,6 +261,8 @@ func (k tally) minimum() uint64 {
 		return 40
 	case countWrongKept: // a wrong state has to last until a checkpoint of it is written: there are about 140
 		return 40
+	case countDisputedRefused: // three states have to differ, each from each, while somebody reads: there are about 65
+		return 20
 	case countSlowHandOvers: // it takes five seconds without another fault: there are about a hundred
 		return 40
 	case countTakenOver: // a member has to end while it does not know that it is wrong
@@ -293,8 +295,8 @@ func (k tally) minimum() uint64 {
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
 // elections, 500 leaders that stood still and as many reads at them, 10,000 reads
 // at each level, a million ages, and 100 of every other kind; 40 of those that take several rare
-// things together, or some time without a fault, 20 originals that come back beside their copies, 10 wrong states
-// that are taken over. Some need such luck that nothing is asked of them, and of one
+// things together, or some time without a fault, 20 originals that come back beside their copies, 20 reads refused where no two states
+// are the same. Some need such luck that nothing is asked of them, and of one
 // none would be best.
 func (c *Counts) Missing(seeds int) []string {
 	var list []string
