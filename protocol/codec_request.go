@@ -190,11 +190,21 @@ func (r *reader) query() *Query {
 	return q
 }
 
-// watchLatest is a bit of how a watch is told.
-const watchLatest = 1
+// Bits of how a watch is told.
+const (
+	watchLatest   = 1
+	watchPrevious = 2
+)
 
 func (w *Watch) append(dst []byte) []byte {
-	if w.Latest { // an earlier release refuses it, and takes all others
+	how := uint64(0)
+	if w.Latest {
+		how |= watchLatest
+	}
+	if w.Previous {
+		how |= watchPrevious
+	}
+	if how != 0 { // an earlier release refuses it, and takes all others
 		dst = appendArray(dst, 5)
 	} else {
 		dst = appendArray(dst, 4)
@@ -203,8 +213,8 @@ func (w *Watch) append(dst []byte) []byte {
 	dst = appendString(dst, w.Type)
 	dst = appendBin(dst, w.Prefix)
 	dst = appendUint(dst, uint64(w.From))
-	if w.Latest {
-		dst = appendUint(dst, watchLatest)
+	if how != 0 {
+		dst = appendUint(dst, how)
 	}
 	return dst
 }
@@ -216,7 +226,8 @@ func (r *reader) watch() *Watch {
 	}
 	w := &Watch{Resource: r.string(FrameBytesMax), Type: r.string(FrameBytesMax), Prefix: r.bin(FrameBytesMax), From: r.index()}
 	if fields > 4 {
-		if w.Latest = r.uintTo(watchLatest) == watchLatest; !w.Latest {
+		how := r.uintTo(watchLatest | watchPrevious)
+		if w.Latest, w.Previous = how&watchLatest != 0, how&watchPrevious != 0; how == 0 {
 			r.fail("a watch that is told in no way of its own")
 		}
 	}

@@ -20,7 +20,7 @@ func sampleRequests() []*Request {
 			OneShot: OneShot{Number: OneShotNumber{6}, Seen: 7},
 		}},
 		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: MaxStale, Seen: 9, MaxAge: 1e9, NoForwarding: true}},
-		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9, Latest: true}},
+		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9, Latest: true, Previous: true}},
 		{ID: 4, Kind: RequestCancel, Wait: time.Minute},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
@@ -38,6 +38,7 @@ func sampleRequests() []*Request {
 		{ID: 301, Kind: RequestAge},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Session, Seen: 1 << 40}},
+		{ID: 301, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Previous: true}},
 	}
 }
 
@@ -56,6 +57,7 @@ func sampleResponses() []*Response {
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
 		{ID: 3, Kind: RequestWatch, Changes: &Changes{Index: 7, More: true, Changes: []Change{
 			{Kind: ChangePut, Key: []byte("k"), Value: []byte("v")}, {Kind: ChangeDelete, Key: []byte("l")},
+			{Kind: ChangePut, Key: []byte("m"), Value: []byte("v"), PreviousKind: PreviousNone}, {Kind: ChangeDelete, Key: []byte("n"), PreviousKind: PreviousValue, Previous: []byte("w")},
 		}}},
 		{ID: 4, Kind: RequestWatch, Result: Failed(ErrSlowWatcher)},
 		{ID: 5, Kind: RequestStatus, Status: &Status{

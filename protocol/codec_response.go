@@ -64,7 +64,7 @@ func ResponseSize(p *Response) int {
 	if p.Changes != nil {
 		n += 1 + 9 + 1 + 5
 		for i := range p.Changes.Changes {
-			n += 12 + len(p.Changes.Changes[i].Key) + len(p.Changes.Changes[i].Value)
+			n += 17 + len(p.Changes.Changes[i].Key) + len(p.Changes.Changes[i].Value) + len(p.Changes.Changes[i].Previous)
 		}
 	}
 	if p.Status != nil {
@@ -123,9 +123,21 @@ func (c *Changes) append(dst []byte) []byte {
 	return appendAll(appendBool(dst, c.More), c.Changes, (*Change).append)
 }
 
+// append writes what is known of the key before as a part more: nil if there was no such key.
 func (c *Change) append(dst []byte) []byte {
-	dst = append(appendArray(dst, 3), byte(c.Kind))
-	return appendBin(appendBin(dst, c.Key), c.Value)
+	parts := 3
+	if c.PreviousKind != PreviousUnknown {
+		parts = 4
+	}
+	dst = append(appendArray(dst, parts), byte(c.Kind))
+	dst = appendBin(appendBin(dst, c.Key), c.Value)
+	switch c.PreviousKind {
+	case PreviousNone:
+		return appendNil(dst)
+	case PreviousValue:
+		return appendBin(dst, c.Previous)
+	}
+	return dst
 }
 
 func (r *reader) changes() *Changes {
@@ -136,10 +148,15 @@ func (r *reader) changes() *Changes {
 }
 
 func readChange(r *reader) Change {
-	r.array(3)
+	parts := r.arrayTo(4, 1)
 	c := Change{Kind: ChangeKind(r.uintTo(uint64(ChangeDelete))), Key: r.bin(KeyBytesMax), Value: r.bin(ValueBytesMax)}
-	if c.Kind == 0 {
-		r.fail("a change without a kind")
+	switch {
+	case parts < 3 || c.Kind == 0:
+		r.fail("a change without a kind, a key or a value")
+	case parts == 4 && r.isNil():
+		c.PreviousKind = PreviousNone
+	case parts == 4:
+		c.PreviousKind, c.Previous = PreviousValue, r.bin(ValueBytesMax)
 	}
 	return c
 }

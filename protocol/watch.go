@@ -10,6 +10,8 @@ type Watch struct {
 	// Latest leaves out what is out of date already: a change of a key that was changed again since,
 	// which is told where that was. Whoever keeps up is told everything. See docs/reads.md.
 	Latest bool
+	// Previous has each change tell what its key was before.
+	Previous bool
 }
 
 // ChangeKind says what happened to a key.
@@ -22,11 +24,27 @@ const (
 	ChangeDelete ChangeKind = 2
 )
 
+// PreviousKind says what is known of a key before a change.
+type PreviousKind uint8
+
+const (
+	// PreviousUnknown: nothing is, or nobody has asked.
+	PreviousUnknown PreviousKind = 0
+	// PreviousNone: there was no such key.
+	PreviousNone PreviousKind = 1
+	// PreviousValue: it had a value.
+	PreviousValue PreviousKind = 2
+)
+
 // Change is one key that an entry changed.
 type Change struct {
 	Kind  ChangeKind
 	Key   []byte
 	Value []byte // nil for a delete
+	// PreviousKind says what is known of the key before the entry, for who has asked: of PreviousValue
+	// Previous is what it was.
+	PreviousKind PreviousKind
+	Previous     []byte
 }
 
 // Changes are all changes of one entry that a watcher asked for, in the order
@@ -50,10 +68,10 @@ type Changes struct {
 func (c *Changes) Size() int {
 	n := changesOverhead
 	for i := range c.Changes {
-		n += len(c.Changes[i].Key) + len(c.Changes[i].Value) + changesOverhead
+		n += len(c.Changes[i].Key) + len(c.Changes[i].Value) + len(c.Changes[i].Previous) + changesOverhead
 	}
 	return n
 }
 
-// changesOverhead is about what a change takes beside its key and value.
+// changesOverhead is about what a change takes beside its key and values.
 const changesOverhead = 64

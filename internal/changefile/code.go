@@ -8,12 +8,16 @@ import (
 )
 
 // An entry in a block is the length of what follows (4 bytes), its index, the names of its
-// resource and type, whether it goes on, and its changes: kind, key, value.
+// resource and type, whether it goes on, and its changes: kind and what is known of the key
+// before, in one byte, key, value, and the previous value, if it had one.
 
 var errFormat = errors.New("not what was written")
 
+// previousBits are those of a change's first byte that say what is known of the key before.
+const previousBits = 2
+
 func changeSize(c *protocol.Change) int {
-	return 1 + 2*binary.MaxVarintLen32 + len(c.Key) + len(c.Value)
+	return 1 + 3*binary.MaxVarintLen32 + len(c.Key) + len(c.Value) + len(c.Previous)
 }
 
 // fitting returns how many of some changes go into one block, which is at least one.
@@ -43,9 +47,12 @@ func appendEntry(dst []byte, e *Entry, changes []protocol.Change, more bool) []b
 	dst = append(dst, goesOn)
 	for i := range changes {
 		c := &changes[i]
-		dst = append(dst, byte(c.Kind))
+		dst = append(dst, byte(c.Kind)<<previousBits|byte(c.PreviousKind))
 		dst = appendBytes(dst, c.Key)
 		dst = appendBytes(dst, c.Value)
+		if c.PreviousKind == protocol.PreviousValue {
+			dst = appendBytes(dst, c.Previous)
+		}
 	}
 	binary.LittleEndian.PutUint32(dst[head:], uint32(len(dst)-head-4))
 	return dst
@@ -106,7 +113,11 @@ func parseEntry(src []byte, resource string) (e Entry, of bool, size int, err er
 	}
 	e.Resource, e.Kind, e.More = resource, string(q.bytes()), q.byte() == 1
 	for len(q.src) > 0 && !q.bad {
-		c := protocol.Change{Kind: protocol.ChangeKind(q.byte()), Key: q.bytes(), Value: q.bytes()}
+		b := q.byte()
+		c := protocol.Change{Kind: protocol.ChangeKind(b >> previousBits), PreviousKind: protocol.PreviousKind(b & (1<<previousBits - 1)), Key: q.bytes(), Value: q.bytes()}
+		if c.PreviousKind == protocol.PreviousValue {
+			c.Previous = q.bytes()
+		}
 		if c.Kind == protocol.ChangeDelete {
 			c.Value = nil
 		}

@@ -58,6 +58,9 @@ func entryOf(i protocol.Index, resource string, keys, valueBytes int) *Entry {
 		if k%5 == 4 {
 			c.Kind, c.Value = protocol.ChangeDelete, nil
 		}
+		if c.PreviousKind = protocol.PreviousKind(k % 3); c.PreviousKind == protocol.PreviousValue {
+			c.Previous = bytes.Repeat([]byte{byte(i) + 1}, valueBytes/2)
+		}
 		e.Changes = append(e.Changes, c)
 	}
 	return e

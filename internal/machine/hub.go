@@ -18,6 +18,9 @@ const (
 	// own.
 	changeOverhead = 160
 	nodeOverhead   = 256
+	// previousFraction is the part of the ring that the previous values of one entry may
+	// take. To delete a resource must not keep all of it.
+	previousFraction = 8
 )
 
 // hub keeps the recent changes of all resources, and wakes who watches them.
@@ -75,20 +78,23 @@ type changesNode struct {
 	// What it tells is one change, the usual case, or many.
 	record  atomic.Pointer[state.Record]
 	version atomic.Pointer[state.Version]
+	before  atomic.Pointer[state.Version]
 	many    atomic.Pointer[[]recordChange]
 	next    atomic.Pointer[changesNode]
 }
 
+// recordChange is what an entry made of a key, and what that was before; nil if it is not kept.
 type recordChange struct {
-	record  *state.Record
-	version *state.Version
+	record          *state.Record
+	version, before *state.Version
 }
 
 // tell sets what the node tells.
 func (n *changesNode) tell(changes []recordChange) {
 	if len(changes) == 1 {
-		n.record.Store(changes[0].record)
+		n.before.Store(changes[0].before)
 		n.version.Store(changes[0].version)
+		n.record.Store(changes[0].record)
 		return
 	}
 	many := changes // not the parameter, which would be allocated in any case
@@ -109,8 +115,11 @@ func (n *changesNode) told(room *[1]recordChange) (changes []recordChange, ok bo
 	if many := n.many.Load(); many != nil {
 		return *many, true
 	}
-	room[0] = recordChange{n.record.Load(), n.version.Load()}
-	return room[:], room[0].record != nil && room[0].version != nil
+	// [S] In the opposite order of forget: with a record all of it is there, and a previous value
+	// that is nil was never kept.
+	before, version := n.before.Load(), n.version.Load()
+	room[0] = recordChange{n.record.Load(), version, before}
+	return room[:], room[0].record != nil
 }
 
 // forget lets go of what the node tells.
@@ -121,6 +130,7 @@ func (n *changesNode) forget() {
 	}
 	n.record.Store(nil)
 	n.version.Store(nil)
+	n.before.Store(nil)
 }
 
 type notedChange struct {
@@ -143,9 +153,9 @@ func newHub(cfg Config) *hub {
 
 // note hears of one change of the current entry. The system's space is nobody's
 // to watch.
-func (h *hub) note(sp *state.Space, r *state.Record, v *state.Version) {
+func (h *hub) note(sp *state.Space, r *state.Record, before, v *state.Version) {
 	if sp.Name() != "" {
-		h.noted = append(h.noted, notedChange{sp, recordChange{r, v}})
+		h.noted = append(h.noted, notedChange{sp, recordChange{r, v, before}})
 	}
 }
 
@@ -154,7 +164,7 @@ func (h *hub) entryEnds(i protocol.Index) {
 	for len(h.noted) > 0 {
 		sp, rest := h.noted[0].space, h.noted[:0:0]
 		n := &changesNode{index: i, resource: sp.Name(), kind: sp.Kind(), size: nodeOverhead}
-		changes := h.scratch[:0]
+		changes, previous := h.scratch[:0], 0
 		if len(h.noted) > 1 {
 			changes = make([]recordChange, 0, len(h.noted))
 		}
@@ -162,6 +172,12 @@ func (h *hub) entryEnds(i protocol.Index) {
 			if c.space != sp {
 				rest = append(rest, c)
 				continue
+			}
+			// Nothing but the ring needs it any more.
+			if previous += len(c.before.Value()); previous > h.limitBytes/previousFraction {
+				c.before = nil
+			} else {
+				n.size += len(c.before.Value())
 			}
 			changes = append(changes, c.recordChange)
 			n.size += len(c.record.Key()) + len(c.version.Value()) + changeOverhead
@@ -293,7 +309,7 @@ func (h *hub) detach() {
 		changes, _ := n.told(&room)
 		copied := make([]recordChange, len(changes))
 		for k, c := range changes {
-			copied[k] = recordChange{c.record.Copy(), c.version.Copy()}
+			copied[k] = recordChange{c.record.Copy(), c.version.Copy(), c.before.Copy()}
 		}
 		n.tell(copied)
 	}

@@ -24,7 +24,7 @@ func (h *hub) keep(n *changesNode) {
 	changes, _ := n.told(&room)
 	h.leaving = h.leaving[:0]
 	for _, c := range changes {
-		h.leaving = append(h.leaving, changeOf(c))
+		h.leaving = append(h.leaving, changeOf(c, true))
 	}
 	h.file.Put(&changefile.Entry{Index: n.index, Resource: n.resource, Kind: n.kind.String(), Changes: h.leaving})
 	if clear(h.leaving); cap(h.leaving) > notedKept {
@@ -128,6 +128,9 @@ func (w *Watcher) fromFile() (out protocol.Changes, ok bool, err error) {
 			continue
 		}
 		c := r.entry.Changes[r.next]
+		if !w.previous {
+			c.PreviousKind, c.Previous = protocol.PreviousUnknown, nil
+		}
 		if len(c.Key) < len(w.prefix) || string(c.Key[:len(w.prefix)]) != w.prefix || obsolete(&c, r.entry.Index) {
 			r.next++
 			continue
@@ -174,10 +177,18 @@ func (w *Watcher) nextRecalled() (ends bool, err error) {
 	return false, nil
 }
 
-func changeOf(c recordChange) protocol.Change {
+// changeOf returns what is told of a change, with what is known of the key before if previous says so.
+func changeOf(c recordChange, previous bool) protocol.Change {
 	change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.KeyBytes(), Value: c.version.Value()}
 	if c.version.Gone() {
 		change.Kind = protocol.ChangeDelete
+	}
+	switch {
+	case !previous || c.before == nil:
+	case c.before.Gone():
+		change.PreviousKind = protocol.PreviousNone
+	default:
+		change.PreviousKind, change.Previous = protocol.PreviousValue, c.before.Value()
 	}
 	return change
 }

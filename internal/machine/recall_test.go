@@ -99,7 +99,7 @@ func TestAResumeThroughTheFileTellsWhatTheRingWouldHave(t *testing.T) {
 	last := l.m.Applied() + 2001
 	for _, prefix := range []string{"", "key-000001", "key-00000123"} {
 		for _, bytesMax := range []int{0, 1, 700} {
-			asked := protocol.Watch{Resource: "m", Type: "map", Prefix: []byte(prefix), From: 10 + protocol.Index(r.IntN(3000))}
+			asked := protocol.Watch{Resource: "m", Type: "map", Prefix: []byte(prefix), From: 10 + protocol.Index(r.IntN(3000)), Previous: bytesMax != 1}
 			stops := asked.From + protocol.Index(r.IntN(4000))
 			wg.Go(func() {
 				got := told(t, l.m, asked, bytesMax, stops, last)

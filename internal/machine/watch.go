@@ -22,7 +22,7 @@ func (h *hub) watch(w *protocol.Watch, checked protocol.Index, applied func() pr
 		return nil, protocol.ErrClosed
 	}
 	s := h.stream(w.Resource)
-	out := &Watcher{hub: h, stream: s, resource: w.Resource, kind: w.Type, checked: checked, prefix: string(w.Prefix), done: make(chan struct{}), wake: make(chan struct{}, 1), slot: -1}
+	out := &Watcher{hub: h, stream: s, resource: w.Resource, kind: w.Type, checked: checked, prefix: string(w.Prefix), previous: w.Previous, done: make(chan struct{}), wake: make(chan struct{}, 1), slot: -1}
 	if w.From == 0 {
 		// The state publishes before the list does: what is applied but not
 		// yet listed is passed over by its index.
@@ -65,7 +65,8 @@ type Watcher struct {
 	kind     string
 	checked  protocol.Index
 	prefix   string
-	bytesMax int // of one Changes; 0: no limit
+	bytesMax int  // of one Changes; 0: no limit
+	previous bool // is told
 
 	// at is what was looked at last; nil: the watcher waits, or has waited, and ahead is
 	// what comes next, if that is known.
@@ -261,7 +262,7 @@ func (w *Watcher) changes(n *changesNode, changes []recordChange) (protocol.Chan
 		if !strings.HasPrefix(c.record.Key(), w.prefix) {
 			continue
 		}
-		change := changeOf(c)
+		change := changeOf(c, w.previous)
 		if obsolete(&change, n.index) {
 			continue
 		}
@@ -277,7 +278,9 @@ func (w *Watcher) changes(n *changesNode, changes []recordChange) (protocol.Chan
 }
 
 // sizeOf is what a change counts as of what is told at once.
-func (w *Watcher) sizeOf(c *protocol.Change) int { return len(c.Key) + len(c.Value) + 16 }
+func (w *Watcher) sizeOf(c *protocol.Change) int {
+	return len(c.Key) + len(c.Value) + len(c.Previous) + 16
+}
 
 // full reports whether what is told has no room for a change more, with which it would have a size. Then
 // another part follows, which is empty only if all of it is out of date meanwhile.

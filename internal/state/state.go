@@ -199,13 +199,14 @@ func (s *State) Rollback(mark int) {
 }
 
 // End makes the writes of the entry final and visible. changed is called for
-// each key that changed, in the order of the writes.
-func (s *State) End(now protocol.Instant, changed func(sp *Space, r *Record, v *Version)) {
+// each key that changed, in the order of the writes: v is what it is now, and before
+// what it was before the entry, Gone if there was no such key.
+func (s *State) End(now protocol.Instant, changed func(sp *Space, r *Record, before, v *Version)) {
 	s.settleAll(changed)
 	s.sweep(s.views.publish(s.index, s.digest, now))
 }
 
-func (s *State) settleAll(changed func(sp *Space, r *Record, v *Version)) {
+func (s *State) settleAll(changed func(sp *Space, r *Record, before, v *Version)) {
 	for k := range s.undo {
 		u := &s.undo[k]
 		if u.before != nil && u.before.index == s.index {
@@ -224,7 +225,7 @@ func (s *State) settleAll(changed func(sp *Space, r *Record, v *Version)) {
 	s.tellSize()
 }
 
-func (s *State) settle(u *step, changed func(*Space, *Record, *Version)) {
+func (s *State) settle(u *step, changed func(sp *Space, r *Record, before, v *Version)) {
 	before, after := u.before, u.record.head.Load()
 	if before == nil && after.gone { // came and went
 		u.space.unlink(u.record)
@@ -243,10 +244,13 @@ func (s *State) settle(u *step, changed func(*Space, *Record, *Version)) {
 	if s.tracked.on {
 		s.tracked.note(u.space, u.record, before)
 	}
-	if before != nil && before.gone && after.gone {
+	if before == nil {
+		before = absent
+	}
+	if before.gone && after.gone {
 		return // deleted, written and deleted again: nothing to tell
 	}
-	changed(u.space, u.record, after)
+	changed(u.space, u.record, before, after)
 }
 
 // count counts a version that is the newest of its key from now on, or is not any more.

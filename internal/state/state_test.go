@@ -68,7 +68,7 @@ func (v *reading) Scan(from, to []byte) iter.Seq2[found, error] {
 	}
 }
 
-func ignore(*Space, *Record, *Version) {}
+func ignore(_ *Space, _ *Record, _, _ *Version) {}
 
 // testSpace returns a space that is bound to a type.
 func testSpace(name string) *Space {

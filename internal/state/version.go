@@ -20,6 +20,9 @@ type Version struct {
 	gone  bool // a delete
 }
 
+// absent is what a key was of which there is no record.
+var absent = &Version{gone: true}
+
 // Record is one key of a space and its chain of versions, newest first.
 //
 // Invariant: while a record is linked, its chain is not empty once the entry
@@ -89,8 +92,11 @@ func (v *Version) Value() []byte { return v.value }
 // Gone reports whether the key was deleted.
 func (v *Version) Gone() bool { return v.gone }
 
-// Copy returns a version of the same that is part of no state.
+// Copy returns a version of the same that is part of no state; nil of none.
 func (v *Version) Copy() *Version {
+	if v == nil {
+		return nil
+	}
 	return &Version{index: v.index, value: bytes.Clone(v.value), gone: v.gone}
 }
 
