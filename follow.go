@@ -80,9 +80,10 @@ type FollowOptions struct {
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
-		f := &follower[K, V]{m: m, prefix: prefix, bookmarks: o.Bookmarks, opts: append([]Option{Session}, opts...), yield: yield}
+		f := &follower[K, V]{m: m, o: o, prefix: prefix, opts: append([]Option{Session}, opts...), yield: yield}
 		if err == nil {
-			w := f.watch(0)
+			_, name := m.target()
+			w := protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: prefix}
 			err = w.Validate()
 		}
 		if err != nil {
@@ -114,13 +115,13 @@ var errEnough = errors.New("enough")
 // follower is one run of Follow.
 type follower[K Key, V any] struct {
 	m      *Map[K, V]
+	o      FollowOptions
 	prefix []byte // as the map holds it
 	opts   []Option
 	yield  func(FollowEvent[K, V], error) bool
 	pages  []listed
-	// bookmarks says that they are wanted.
-	bookmarks bool
-	moved     bool // a change has come since the listing
+	listed bool // the listing is complete
+	moved  bool // a change has come since
 }
 
 // listed is a piece of the key space, from the one before on, and where it was
@@ -142,7 +143,7 @@ func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
 
 // list tells all keys, and notes which were read where.
 func (f *follower[K, V]) list(ctx context.Context) error {
-	f.pages = nil
+	f.pages, f.listed = nil, false
 	err := f.tell(FollowEvent[K, V]{Kind: FollowReset}, nil)
 	p := kvmap.Prefix(f.prefix)
 	request := kvmap.ScanRequest{From: p.From, To: p.To, Limit: kvmap.PageItemsDefault}
@@ -179,61 +180,59 @@ func (f *follower[K, V]) span() (least, most protocol.Index) {
 	return least, most
 }
 
-// watch is what is asked for after a listing.
-func (f *follower[K, V]) watch(after protocol.Index) protocol.Watch {
-	_, name := f.m.target()
-	return protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: f.prefix, From: after}
-}
-
 // changes tells what was written after the listing, or rather after its first page. With
 // everything up to its last page the listing is complete: the keys of each page have moved
 // on to one index.
 func (f *follower[K, V]) changes(ctx context.Context) error {
-	caller, _ := f.m.target()
 	least, most := f.span()
-	stream, err := watch(ctx, caller, f.watch(least))
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for listed := false; ; {
-		changes, err := stream.Next(ctx)
-		if err != nil {
-			return err
-		}
-		came := time.Now()
-		complete := func() error {
-			listed = true
-			return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: uint64(most)}, nil)
-		}
-		if !listed && changes.Index > most {
-			err = complete()
-		}
-		for i := 0; i < len(changes.Changes) && err == nil; i++ {
-			if err = ctx.Err(); err != nil {
-				break
-			}
-			c := changes.Changes[i]
-			if changes.Index <= f.readAt(c.Key) {
-				continue // the listing has it
-			}
-			f.moved = f.moved || listed
-			e, bad := f.step(c, changes.Index)
-			if e.Last = listed && i == len(changes.Changes)-1; listed {
-				e.Age, e.AgeKnown = time.Duration(changes.Age)+time.Since(came), changes.AgeKnown
-			}
-			err = f.tell(e, bad)
-		}
-		if err == nil && !listed && changes.Index == most {
-			err = complete()
-		}
-		if err == nil && listed && f.bookmarks && len(changes.Changes) == 0 {
-			err = f.tell(FollowEvent[K, V]{Kind: FollowBookmark, Index: uint64(max(changes.Index, most)), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}, nil)
-		}
-		if err != nil {
+	for e, err := range f.m.Watch(ctx, WatchOptions{Prefix: f.o.Prefix, After: uint64(least), Bookmarks: true}) {
+		if err := f.step(&e, err, uint64(most)); err != nil {
 			return err
 		}
 	}
+	return errEnough // not reached: a watch ends with an error
+}
+
+// step takes what the watch after a listing tells.
+func (f *follower[K, V]) step(e *MapEvent[K, V], bad error, most uint64) (err error) {
+	if bad != nil && !ofOneElement(bad) {
+		return bad
+	}
+	if !f.listed && e.Index > most {
+		err = f.complete(most)
+	}
+	if err == nil && e.Kind != EventBookmark && (f.listed || e.Index > uint64(f.readAt(storedKey(e, bad)))) { // else the listing has it
+		f.moved = f.moved || f.listed
+		step := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+		if e.Kind == EventDelete {
+			step.Kind = FollowDelete
+		}
+		if f.listed {
+			step.Last, step.Age, step.AgeKnown = e.Last, e.Age, e.AgeKnown
+		}
+		err = f.tell(step, bad)
+	}
+	if err == nil && !f.listed && e.Index == most && e.Last {
+		err = f.complete(most)
+	}
+	if err == nil && f.listed && f.o.Bookmarks && e.Kind == EventBookmark {
+		err = f.tell(FollowEvent[K, V]{Kind: FollowBookmark, Index: e.Index, Last: true, Age: e.Age, AgeKnown: e.AgeKnown}, nil)
+	}
+	return err
+}
+
+// complete says that the copy is the state of the map at an index.
+func (f *follower[K, V]) complete(at uint64) error {
+	f.listed = true
+	return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: at}, nil)
+}
+
+// storedKey returns the key of an event as the map holds it.
+func storedKey[K Key, V any](e *MapEvent[K, V], bad error) []byte {
+	if one := (*DecodeError)(nil); errors.As(bad, &one) {
+		return one.Key
+	}
+	return kvmap.AppendKey(nil, e.Key)
 }
 
 // readAt returns where the listing has read a key.
@@ -245,13 +244,4 @@ func (f *follower[K, V]) readAt(key []byte) protocol.Index {
 		return -1
 	})
 	return f.pages[i].index
-}
-
-func (f *follower[K, V]) step(c protocol.Change, index protocol.Index) (FollowEvent[K, V], error) {
-	e, err := f.m.eventOf(c, index)
-	out := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-	if e.Kind == EventDelete {
-		out.Kind = FollowDelete
-	}
-	return out, err
 }

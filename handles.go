@@ -117,11 +117,3 @@ func (r refusing) Query(context.Context, protocol.Query) (protocol.Result, error
 func (r refusing) Watch(context.Context, protocol.Watch) (resources.WatchStream, error) {
 	return nil, r.why
 }
-
-// watch asks for changes.
-func watch(ctx context.Context, caller Caller, w protocol.Watch) (resources.WatchStream, error) {
-	if err := w.Validate(); err != nil {
-		return nil, err
-	}
-	return caller.Watch(ctx, w)
-}

@@ -3,8 +3,6 @@ package starling
 import (
 	"context"
 	"iter"
-	"sync/atomic"
-	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -202,176 +200,36 @@ func (m *Map[K, V]) entryOf(item kvmap.Item) (e Entry[K, V], err error) {
 	return e, err
 }
 
-// WatchOptions say which changes are watched.
-type WatchOptions struct {
-	// Prefix is what the keys begin with, for handles with string or bytes
-	// keys; a RawKey begins with its kind. With integer keys, which begin with
-	// nothing, it is ErrInvalid. Default: all keys.
-	Prefix []byte
-	// After is an index: the watch begins with what was written after it. It
-	// comes from a read with WithInfo, or is the Resume of an event, and another
-	// member may go on from there. Default 0: from now on.
-	After uint64
-	// Latest leaves out changes that are out of date when they are told: the key was changed
-	// again, and that is told, or will be. Who is behind is told less then, and catches up. What
-	// one entry has changed is not told as a whole, and what has been told is the map at some index
-	// only once nothing waits to be told: see docs/reads.md.
-	Latest bool
-	// Bookmarks has the watch yield events of the kind EventBookmark, too.
-	Bookmarks bool
-}
+// WatchOptions say which changes are watched, and what is told of them.
+type WatchOptions = resources.WatchOptions
 
 // EventKind says what a MapEvent tells.
-type EventKind uint8
+type EventKind = resources.EventKind
 
+// What a MapEvent tells.
 const (
-	// EventPut is a key that was put.
-	EventPut EventKind = 1
-	// EventDelete is a key that was deleted.
-	EventDelete EventKind = 2
-	// EventBookmark is no change: everything up to Index that is watched has been told. The
-	// first one comes when the member has taken the watch, others about once a second while
-	// nothing is told, also while no member can be reached: their Age says so. Who keeps the
-	// Resume of the last event that it has seen goes on from there later, also when the changes
-	// of an hour before are gone, of which none was of these keys.
-	EventBookmark EventKind = 3
+	EventPut      = resources.EventPut
+	EventDelete   = resources.EventDelete
+	EventBookmark = resources.EventBookmark
 )
 
-// String returns the kind's name.
-func (k EventKind) String() string {
-	return protocol.EnumText(k, "kind", "", "put", "delete", "bookmark")
-}
+// PreviousKind says what is known of a key before a change.
+type PreviousKind = resources.PreviousKind
+
+// What is known of a key before a change, with WatchOptions.Previous.
+const (
+	PreviousUnknown = resources.PreviousUnknown
+	PreviousNone    = resources.PreviousNone
+	PreviousValue   = resources.PreviousValue
+)
 
 // MapEvent is one key that was put or deleted, or a bookmark.
-type MapEvent[K Key, V any] struct {
-	Kind  EventKind
-	Key   K // the zero value of a bookmark
-	Value V // of EventPut
-	// Index is where it was written. Several keys may change at one index.
-	Index uint64
-	// Last says that no other event of this index follows.
-	Last bool
-	// Age, if AgeKnown, is an upper bound on how old all that has been told was when this came:
-	// no write acknowledged longer ago is missing.
-	Age      time.Duration
-	AgeKnown bool
-}
-
-// Resume is the WatchOptions.After of a watch that goes on behind this event: its index, or,
-// when others of the same index follow, the index before. Then that entry is told again from
-// its first event on, and nothing of it is lost.
-func (e *MapEvent[K, V]) Resume() uint64 {
-	if e.Last {
-		return e.Index
-	}
-	return e.Index - 1
-}
+type MapEvent[K Key, V any] = resources.Event[K, V]
 
 // Watch begins a watch, and returns when a member has taken it: what is acknowledged from then on
-// is told, whenever the loop begins. ctx bounds all of it. What Watch returns is ranged over once, and yields
-// changes in order, without gaps or duplicates, until ctx ends or
-// the loop does; who never ranges over it ends ctx. What cannot be read comes with a [DecodeError], and the changes
-// after it follow. Any other error is the last thing that it yields: the context's,
-// ErrTooLarge (this Node or Client has 4,096 watches already), ErrCompacted (the
-// changes after After are gone, or what was told may be wrong: read the map and watch on
-// from the index of that read), ErrSlowWatcher (the loop did not keep up) or one of those
-// in docs/reads.md; also that of a watch that did not begin. While no member can be reached it goes on; bookmarks say how old what it
-// has told is.
+// is told, whenever the loop begins. It is [resources.Watch.Watch], which says how it ends. What cannot be
+// read comes with a [DecodeError], and the changes after it follow.
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
-	w := &mapWatch[K, V]{m: m, ctx: ctx, bookmarks: o.Bookmarks}
-	if w.stream, w.err = m.stream(ctx, o); w.err != nil {
-		return w.events
-	}
-	if w.begins, w.err = w.stream.Next(ctx); w.err != nil { // where that is, which a lost member would take with it
-		w.stream.Close()
-		return w.events
-	}
-	w.unlessEnded = context.AfterFunc(ctx, w.stream.Close)
-	return w.events
-}
-
-// mapWatch is a watch that has begun, or why it has not.
-type mapWatch[K Key, V any] struct {
-	m           *Map[K, V]
-	ctx         context.Context
-	bookmarks   bool
-	stream      resources.WatchStream
-	begins      protocol.Changes
-	err         error
-	unlessEnded func() bool
-	ranged      atomic.Bool
-}
-
-func (w *mapWatch[K, V]) events(yield func(MapEvent[K, V], error) bool) {
-	if w.err != nil {
-		yield(MapEvent[K, V]{}, w.err)
-		return
-	}
-	if w.ranged.Swap(true) {
-		yield(MapEvent[K, V]{}, protocol.ErrClosed.With("a watch is ranged over once: call Watch again, After the Resume of the last event"))
-		return
-	}
-	defer w.stream.Close()
-	defer w.unlessEnded()
-	for changes := w.begins; w.tell(&changes, yield); {
-		var err error
-		if changes, err = w.stream.Next(w.ctx); err != nil {
-			if ended := w.ctx.Err(); ended != nil {
-				err = ended // which has closed the stream
-			}
-			yield(MapEvent[K, V]{}, err)
-			return
-		}
-	}
-}
-
-// tell yields changes, or a bookmark, and reports whether there is to be more.
-func (w *mapWatch[K, V]) tell(changes *protocol.Changes, yield func(MapEvent[K, V], error) bool) bool {
-	came := time.Now()
-	bookmark := MapEvent[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
-	if len(changes.Changes) == 0 && w.bookmarks && !yield(bookmark, nil) {
-		return false
-	}
-	for i, c := range changes.Changes {
-		if err := w.ctx.Err(); err != nil {
-			yield(MapEvent[K, V]{}, err)
-			return false
-		}
-		e, err := w.m.eventOf(c, changes.Index)
-		e.Last = i == len(changes.Changes)-1
-		e.Age, e.AgeKnown = bookmark.Age+time.Since(came), bookmark.AgeKnown // the loop may take its time
-		if !yield(e, err) {
-			return false
-		}
-	}
-	return true
-}
-
-// stream opens what Watch reads.
-func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.WatchStream, error) {
-	prefix, err := kvmap.EncodePrefix[K](o.Prefix)
-	if err != nil {
-		return nil, err
-	}
 	caller, name := m.target()
-	return watch(ctx, caller, protocol.Watch{
-		Resource: name, Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After), Latest: o.Latest,
-	})
-}
-
-func (m *Map[K, V]) eventOf(c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
-	e.Index, e.Kind = uint64(index), EventPut
-	if c.Kind == protocol.ChangeDelete {
-		e.Kind = EventDelete
-	}
-	e.Key, err = kvmap.ParseKey[K](c.Key)
-	if err == nil && e.Kind == EventPut {
-		e.Value, err = resources.ParseValue[V](c.Value)
-	}
-	if err == nil {
-		return e, nil
-	}
-	bad := m.unreadable(&kvmap.Item{Key: c.Key, Value: c.Value, Version: index}, err).(*DecodeError)
-	bad.Deleted = e.Kind == EventDelete
-	return e, bad
+	return kvmap.NewWatch[K, V]().Watch(ctx, caller, name, o)
 }

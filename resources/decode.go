@@ -21,7 +21,10 @@ type DecodeError struct {
 	// Value is its bytes, not to be changed; nil if it was deleted.
 	Value   []byte
 	Deleted bool
-	Cause   error
+	// Previous says that Value is what the element was before Index, and that what it is now, which
+	// a watch tells beside the error, can be read.
+	Previous bool
+	Cause    error
 }
 
 // Error says what could not be read, as what, and what it is instead.

@@ -16,6 +16,12 @@
 //
 //	top, err := auction.Place.Do(ctx, client, "spring", auction.Bid{...})
 //
+// Others watch a table or a cell through a [Watch], which is declared beside the operations:
+//
+//	var Bids = resources.NewWatch(Type, bids)
+//
+//	for e, err := range auction.Bids.Watch(ctx, client, "spring", resources.WatchOptions{}) { ... }
+//
 // A type holds no state of its own; one value serves all instances. An instance
 // is there, and of its type, from its first key to its last: the command that
 // sets the one and deletes the other makes it and ends it, and what has no keys

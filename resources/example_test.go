@@ -52,6 +52,9 @@ var left = resources.NewQuery("left", func(v *resources.View, article string) (i
 
 var shopType = resources.NewType("shop", 1, restock, sell, left)
 
+// onStock tells of changes.
+var onStock = resources.NewWatch(shopType, stock)
+
 // A resource type is a few typed operations on the replicated state. A command runs once
 // on every member, at its place in the log; what it reads cannot change meanwhile.
 func Example() {
@@ -72,4 +75,35 @@ func Example() {
 	// 1 <nil>
 	// true
 	// 1 <nil>
+}
+
+// A watch is declared once, beside the operations, and begun like they are called: over any caller, for
+// one instance.
+func ExampleNewWatch() {
+	ctx := context.Background()
+	cluster, err := starling.Local(ctx, 3, shopType)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+
+	changes := onStock.Watch(ctx, cluster.Client, "north", resources.WatchOptions{Previous: true})
+	for _, o := range []order{{"hat", 3}, {"hat", 2}} {
+		if _, err := restock.Do(ctx, cluster.Client, "north", o); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for e, err := range changes {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if e.PreviousKind == resources.PreviousValue {
+			fmt.Println(e.Kind, e.Key, e.Previous, "->", e.Value)
+			break
+		}
+		fmt.Println(e.Kind, e.Key, e.Value)
+	}
+	// Output:
+	// put hat 3
+	// put hat 3 -> 5
 }

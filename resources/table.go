@@ -37,9 +37,6 @@ func NewTable[K Key, V any](name string) Table[K, V] {
 	return Table[K, V]{prefix: append([]byte{tagTable}, name+"\x00"...)}
 }
 
-// Prefix returns what the keys of the table begin with, for a watch.
-func (t Table[K, V]) Prefix() []byte { return append([]byte{}, t.prefix...) }
-
 func (t Table[K, V]) key(k K) []byte {
 	return AppendKey(append(make([]byte, 0, len(t.prefix)+24), t.prefix...), k)
 }
@@ -131,9 +128,6 @@ func NewCell[T any](name string) Cell[T] {
 	invariant.Check(err == nil, "the cell %q: %v", name, err)
 	return Cell[T]{key: append([]byte{tagCell}, name...)}
 }
-
-// Key returns the key of the cell, for a watch.
-func (c Cell[T]) Key() []byte { return append([]byte{}, c.key...) }
 
 // Get reads the cell; without a value it is the zero value.
 func (c Cell[T]) Get(r Reader) (T, error) {

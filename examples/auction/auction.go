@@ -36,3 +36,6 @@ var Highest = resources.NewQuery("highest", func(v *resources.View, item string)
 
 // Type is what a member needs to take part.
 var Type = resources.NewType("auction", 1, Place, Highest)
+
+// Bids tells each highest bid as it is made, and with WatchOptions.Previous the one that it beats.
+var Bids = resources.NewWatch(Type, bids)

@@ -26,4 +26,26 @@ func TestHighestBidWins(t *testing.T) {
 	}
 }
 
+func TestBidsAreTold(t *testing.T) {
+	ctx, c := context.Background(), resourcetest.NewCaller(t, auction.Type)
+	bids := auction.Bids.Watch(ctx, c, "spring", resources.WatchOptions{Previous: true})
+	ann, bob := auction.Bid{Item: "hat", Bidder: "ann", Cents: 500}, auction.Bid{Item: "hat", Bidder: "bob", Cents: 700}
+	for _, b := range []auction.Bid{ann, bob} {
+		if _, err := auction.Place.Do(ctx, c, "spring", b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for e, err := range bids {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Value == bob {
+			if e.Key != "hat" || e.PreviousKind != resources.PreviousValue || e.Previous != ann {
+				t.Errorf("got %+v, want that it beats %v", e, ann)
+			}
+			break
+		}
+	}
+}
+
 func TestReplicates(t *testing.T) { resourcetest.Run(t, auction.Type, resourcetest.Options{}) }

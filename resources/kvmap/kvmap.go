@@ -196,3 +196,10 @@ func check(tx *resources.Tx, key []byte, c Condition, want protocol.Index) (prot
 	}
 	return item.Version, nil
 }
+
+// NewWatch returns the watch of maps with keys of type K and values of type V.
+func NewWatch[K resources.Key, V any]() *resources.Watch[K, V] {
+	return resources.NewWatch(Type, resources.Keys[K, V]{
+		Prefix: EncodePrefix[K], Parse: ParseKey[K], Text: func(stored []byte) string { return RawKey(stored).String() },
+	})
+}

@@ -131,32 +131,27 @@ func TestScanPages(t *testing.T) {
 	}
 }
 
-func TestTypedChanges(t *testing.T) {
+func TestTypedWatch(t *testing.T) {
 	ctx, c := context.Background(), resourcetest.NewCaller(t, kvmap.Type)
-	seven := kvmap.AppendKey(nil, 7)
-	stream, err := kvmap.Watch(ctx, c, "m", seven, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	for _, key := range []int{7, 8, 7} {
-		value, _ := resources.AppendValue(nil, key*10)
+	events := kvmap.NewWatch[int, int]().Watch(ctx, c, "m", resources.WatchOptions{Previous: true, Bookmarks: true})
+	for i, key := range []int{7, 8, 7} {
+		value, _ := resources.AppendValue(nil, i)
 		if _, err := kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: kvmap.AppendKey(nil, key), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: seven})
+	kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: kvmap.AppendKey(nil, 7)})
 	var got []string
-	for change, err := range kvmap.Changes[int, int](ctx, stream, seven) {
+	for e, err := range events {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, fmt.Sprint(change.Ignore, change.Kind, change.Key, change.Value))
-		if change.Kind == protocol.ChangeDelete {
+		got = append(got, fmt.Sprint(e.Kind, e.Key, e.Value, e.PreviousKind, e.Previous))
+		if e.Kind == resources.EventDelete {
 			break
 		}
 	}
-	if want := []string{"true 0 0 0", "false 1 7 70", "false 1 7 70", "false 2 7 0"}; !slices.Equal(got, want) {
+	if want := []string{"bookmark 0 0 unknown 0", "put 7 0 none 0", "put 8 1 none 0", "put 7 2 value 0", "delete 7 0 value 2"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -2,17 +2,13 @@ package kvmap
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"strconv"
 
 	"github.com/starlinghq/starling/internal/notation"
-	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // tagUint is what tells an unsigned key from a signed one in exact JSON.
@@ -108,59 +104,4 @@ func parseTaggedKey(name string, content []byte) (RawKey, error) {
 		return b, nil
 	}
 	return nil, fmt.Errorf("no key is written with the field %q", name)
-}
-
-// Watch follows the keys of a map that begin with prefix, which comes from
-// EncodePrefix or EncodeKey (nil: all), after index from, or from now on if it
-// is 0. See [resources.WatchStream].
-func Watch(ctx context.Context, c resources.Caller, name string, prefix []byte, from protocol.Index) (resources.WatchStream, error) {
-	return c.Watch(ctx, protocol.Watch{Resource: name, Type: Type.Name(), Prefix: prefix, From: from})
-}
-
-// Change is one typed change of a map. Value is the zero value for a delete.
-type Change[K resources.Key, V any] struct {
-	Index  protocol.Index
-	Kind   protocol.ChangeKind
-	Key    K
-	Value  V
-	Ignore bool // no change: everything up to Index has been seen
-}
-
-// Changes decodes what a stream yields. Only, if not nil, picks one key, as
-// EncodeKey gives it, out of a watch on it as a prefix. The last pair has the error that ended the stream;
-// who leaves the loop earlier has to close it all the same.
-func Changes[K resources.Key, V any](ctx context.Context, stream resources.WatchStream, only []byte) iter.Seq2[Change[K, V], error] {
-	return func(yield func(Change[K, V], error) bool) {
-		for {
-			next, err := stream.Next(ctx)
-			if err != nil {
-				yield(Change[K, V]{}, err)
-				return
-			}
-			if len(next.Changes) == 0 && !yield(Change[K, V]{Index: next.Index, Ignore: true}, nil) {
-				return
-			}
-			for _, c := range next.Changes {
-				if only != nil && !bytes.Equal(c.Key, only) {
-					continue
-				}
-				change, err := typed[K, V](next.Index, c)
-				if !yield(change, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
-}
-
-func typed[K resources.Key, V any](i protocol.Index, c protocol.Change) (Change[K, V], error) {
-	out := Change[K, V]{Index: i, Kind: c.Kind}
-	var err error
-	if out.Key, err = ParseKey[K](c.Key); err != nil {
-		return out, err
-	}
-	if c.Kind == protocol.ChangePut {
-		out.Value, err = resources.ParseValue[V](c.Value)
-	}
-	return out, err
 }

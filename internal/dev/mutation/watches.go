@@ -42,12 +42,12 @@ func watches() []Mutation {
 		{
 			Name: "listing-of-many-indexes", Breaks: "a listing of Follow is said to be complete while its pages are of several indexes",
 			File: "follow.go", Tests: []string{"."},
-			Old: "if !listed && changes.Index > most {",
-			New: "if !listed {",
+			Old: "if !f.listed && e.Index > most {",
+			New: "if !f.listed {",
 		},
 		{
 			Name: "resume-in-the-middle", Breaks: "a watch that goes on from an event in the middle of an entry is not told the rest of that entry",
-			File: "map.go", Tests: []string{"."},
+			File: "resources/watch.go", Tests: []string{"."},
 			Old: "return e.Index - 1",
 			New: "return e.Index",
 		},
@@ -107,7 +107,7 @@ func watchHistories() []Mutation {
 		},
 		{
 			Name: "age-of-an-entry", Breaks: "a loop that takes its time with the changes of one entry is told the age of the first for all of them",
-			File: "map.go", Tests: []string{"."},
+			File: "resources/watch.go", Tests: []string{"."},
 			Old: "bookmark.Age+time.Since(came)",
 			New: "bookmark.Age+0*time.Since(came)",
 		},
