@@ -211,6 +211,43 @@ func TestWatchPrintsChanges(t *testing.T) {
 	}
 }
 
+func TestWatchPrintsPreviousValues(t *testing.T) {
+	addr := local(t)
+	works(t, "", "map", "put", addr, "colors", "sky", "blue")
+	index := strings.Split(strings.Split(works(t, "", "map", "get", addr, "-o", "json", "colors", "sky"), `"index":`)[1], ",")[0]
+	works(t, "", "map", "put", addr, "colors", "sky", "grey")
+	works(t, "", "map", "delete", addr, "colors", "sky")
+	works(t, "", "map", "put", addr, "--value-type", "int", "colors", "sea", "7")
+	works(t, "", "map", "put", addr, "--value-type", "bytes", "colors", "sea", "aGk=")
+	for _, out := range []struct {
+		flags []string
+		want  []string
+	}{
+		{nil, []string{"put\tsky\tgrey\tvalue\tblue\n", "delete\tsky\t\tvalue\tgrey\n", "put\tsea\t7\tnone\t\n", "put\tsea\t{\"$b64\":\"aGk=\"}\tvalue\t7\n"}},
+		{[]string{"-o", "json"}, []string{
+			`"value":"grey","value_type":"string","previous_kind":"value","previous":"blue","previous_type":"string"}`, `"key":"sky","key_type":"string","previous_kind":"value","previous":"grey","previous_type":"string"}`,
+			`"value":7,"value_type":"int","previous_kind":"none"}`, `"value_b64":"aGk=","value_type":"bytes","previous_kind":"value","previous":7,"previous_type":"int"}`}},
+	} {
+		said := new(syncBuffer)
+		watch := command(t, append(append([]string{"map", "watch", addr, "--previous", "--after", index}, out.flags...), "colors")...)
+		watch.Stdout, watch.Stderr = said, said
+		if err := watch.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 30*time.Second, func() error {
+			for _, want := range out.want {
+				if !strings.Contains(said.String(), want) {
+					return fmt.Errorf("%q: it says %q, not %q", out.flags, said, want)
+				}
+			}
+			return nil
+		})
+		watch.Process.Kill()
+		watch.Wait()
+	}
+	fails(t, exitUsage, "not with --previous", "map", "watch", addr, "--list", "--previous", "colors")
+}
+
 func TestWatchListsAndGoesOn(t *testing.T) {
 	addr := local(t)
 	works(t, "", "map", "put", addr, "colors", "sky", "blue")

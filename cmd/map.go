@@ -274,13 +274,15 @@ func (p mapCommands) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
+			"With --previous, behind the value, \"none\" if there was no such key before, \"value\" and the one it had, or \"unknown\". " +
 			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\". " +
 			"With -o json \"resume\" is what to give to --after to go on behind a change. It says on standard error when what it tells may be more than 5 s behind. " +
 			"Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
-			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --latest --after 120 colors", "starling map watch --list colors"),
+			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --latest --after 120 colors", "starling map watch --previous colors", "starling map watch --list colors"),
 		Flags: clientFlags(keyTypeFlag(),
 			uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on"),
 			boolFlag("latest", "of a key that was changed several times meanwhile only the newest change, when the watch is behind"),
+			boolFlag("previous", "what each key was before, too"),
 			boolFlag("list", "begin with what is there, and go on when changes were missed"),
 			boolFlag("raw", "strings and bytes as they are")),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
@@ -289,7 +291,10 @@ func (p mapCommands) watchCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix, Bookmarks: true, Latest: c.Bool("latest")}
+			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix, Bookmarks: true, Latest: c.Bool("latest"), Previous: c.Bool("previous")}
+			if c.Bool("list") && c.IsSet("previous") {
+				return &usageError{c.Command.HelpName + ": --list keeps a copy, which has what each key was before: not with --previous"}
+			}
 			if c.Bool("list") && c.IsSet("latest") {
 				return &usageError{c.Command.HelpName + ": --list tells every change after what is there, --latest leaves some out: not both"}
 			}

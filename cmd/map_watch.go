@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -27,7 +28,16 @@ func (p mapCommands) watch(s *session, name string, o starling.WatchOptions) err
 				step.Kind = starling.FollowDelete
 			}
 			resume := e.Resume()
-			err = p.printEvent(step, &resume, s)
+			line, text := newEventLine(step, s)
+			line.Resume = &resume
+			if o.Previous {
+				line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
+				text.previous = "\t" + e.PreviousKind.String() + "\t"
+				if e.PreviousKind == starling.PreviousValue {
+					text.previous += valueText(e.Previous, s.raw)
+				}
+			}
+			err = p.printEvent(line, text, s)
 		}
 		if err != nil {
 			return err
@@ -47,7 +57,8 @@ func (p mapCommands) follow(s *session, name string, prefix []byte) error {
 			err = ages.note(e.Age, e.AgeKnown)
 		}
 		if err == nil && e.Kind != starling.FollowBookmark {
-			err = p.printEvent(e, nil, s)
+			line, text := newEventLine(e, s)
+			err = p.printEvent(line, text, s)
 		}
 		if err != nil {
 			return err
@@ -84,23 +95,47 @@ type eventJSON struct {
 	Resume *uint64 `json:"resume,omitempty"`
 	keyJSON
 	valueJSON
+	*previousJSON
 }
 
-func (p mapCommands) printEvent(e starling.FollowEvent[starling.RawKey, starling.Raw], resume *uint64, s *session) error {
-	line := eventJSON{Kind: e.Kind.String(), Index: e.Index, Resume: resume}
-	key, value, typ := "", "", ""
+// previousJSON is what a key was before a change.
+type previousJSON struct {
+	Kind     string          `json:"previous_kind"`
+	Previous json.RawMessage `json:"previous,omitempty"`
+	B64      *string         `json:"previous_b64,omitempty"`
+	Type     string          `json:"previous_type,omitempty"`
+}
+
+func newPreviousJSON(kind starling.PreviousKind, v starling.Raw) *previousJSON {
+	out := &previousJSON{Kind: kind.String()}
+	if kind == starling.PreviousValue {
+		value := newValueJSON(v)
+		out.Previous, out.B64, out.Type = value.Value, value.ValueB64, value.Type
+	}
+	return out
+}
+
+// eventText is what a line of text has beside index and kind.
+type eventText struct{ key, value, previous, keyType string }
+
+func newEventLine(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) (line eventJSON, text eventText) {
+	line = eventJSON{Kind: e.Kind.String(), Index: e.Index}
 	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
-		line.keyJSON, key = newKeyJSON(e.Key), keyText(e.Key, s.raw)
+		line.keyJSON, text.key = newKeyJSON(e.Key), keyText(e.Key, s.raw)
 		if kind := e.Key.Kind(); kind != starling.KindString {
-			typ = "\t" + kind.String()
+			text.keyType = "\t" + kind.String()
 		}
 	}
 	if e.Kind == starling.FollowPut {
-		line.valueJSON, value = newValueJSON(e.Value), valueText(e.Value, s.raw)
+		line.valueJSON, text.value = newValueJSON(e.Value), valueText(e.Value, s.raw)
 	}
+	return line, text
+}
+
+func (p mapCommands) printEvent(line eventJSON, text eventText, s *session) error {
 	if s.json {
 		return p.printJSON(line)
 	}
-	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s%s\n", e.Index, e.Kind, key, value, typ)
+	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s%s%s\n", line.Index, line.Kind, text.key, text.value, text.previous, text.keyType)
 	return err
 }
