@@ -156,6 +156,37 @@ func TestToDeleteMuchKeepsLittle(t *testing.T) {
 	}
 }
 
+// A part has room for previous values, too: over the wire it must fit a frame.
+func TestPreviousValuesCountInParts(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	all := func(size int) protocol.Index {
+		var pairs kvmap.Pairs
+		for k := range 3 {
+			pairs = append(pairs, kvmap.Pair{Key: key(k), Value: bytes.Repeat([]byte{'v'}, size)})
+		}
+		i, err := kvmap.PutAll.Do(t.Context(), l, "m", pairs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	start := all(400)
+	all(1)
+	for previous, want := range map[bool][]int{true: {1, 1, 1}, false: {3}} {
+		w, err := l.m.WatchWithin(&protocol.Watch{Resource: "m", Type: "map", From: start, Previous: previous}, 700)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next(t, w)
+		for n, want := range want {
+			if c, err := w.Next(t.Context()); err != nil || len(c.Changes) != want {
+				t.Fatalf("previous %v: part %d has %d changes, %v, want %d", previous, n, len(c.Changes), err, want)
+			}
+		}
+		w.Close()
+	}
+}
+
 // The first change of a key after an installation has the value that came with it.
 func TestPreviousValuesOfAStateThatWasInstalled(t *testing.T) {
 	l := newLocal(t, kvmap.Type)

@@ -123,7 +123,7 @@ func (o *onlooker) openAt(order []string) {
 
 // taken has a member take the watch. The client hears so after a while, and nothing before that.
 func (o *onlooker) taken(m *member, way time.Duration) (*feed, error) {
-	w, err := m.machine.WatchWithin(&protocol.Watch{Resource: mapName, Type: kvmap.Type.Name(), Prefix: []byte(o.prefix), From: o.from}, feedPartBytes)
+	w, err := m.machine.WatchWithin(&protocol.Watch{Resource: mapName, Type: kvmap.Type.Name(), Prefix: []byte(o.prefix), From: o.from, Previous: o.before}, feedPartBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +297,9 @@ func (f *feed) tell() {
 func (f *feed) send(c protocol.Changes) {
 	p := piece{feed: f, index: c.Index, more: c.More}
 	for _, x := range c.Changes {
-		p.changes = append(p.changes, told.Change{Index: uint64(c.Index), Key: string(x.Key), Kind: x.Kind, Value: string(x.Value)})
+		p.changes = append(p.changes, told.Change{
+			Index: uint64(c.Index), Key: string(x.Key), Kind: x.Kind, Value: string(x.Value), Previous: told.Previous{Kind: x.PreviousKind, Value: string(x.Previous)},
+		})
 	}
 	f.unread++
 	f.arrive(func() {

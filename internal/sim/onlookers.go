@@ -40,6 +40,7 @@ type onlooker struct {
 	number int
 	prefix string
 	copies bool
+	before bool          // it asks what each key was before
 	work   time.Duration // that its loop has with what it is told, on average
 
 	streams []*told.Stream // one for each loop; the last one may go on
@@ -83,7 +84,7 @@ func (w *word) at(now Time) time.Duration { return w.age + now.Sub(w.when) }
 func (s *load) lookOn() {
 	r := s.random.watches
 	for i := range onlookers {
-		o := &onlooker{s: s, number: i, name: fmt.Sprintf("w%d", i+1), copies: i == 1}
+		o := &onlooker{s: s, number: i, name: fmt.Sprintf("w%d", i+1), copies: i == 1, before: i%2 == 0}
 		o.prefix = []string{"", "key", "key3", "key5/", "key"}[(i+r.IntN(2))%5]
 		o.work = []time.Duration{0, 0, 200 * time.Millisecond, 2 * time.Second}[r.IntN(4)]
 		s.onlookers = append(s.onlookers, o)
@@ -131,7 +132,7 @@ func (o *onlooker) begin(after protocol.Index, before *told.Stream) {
 	o.loop++
 	s := &told.Stream{
 		Name: fmt.Sprintf("loop %d of %s over %q", len(o.streams)+1, o.name, o.prefix), Prefix: o.prefix,
-		After: uint64(after), Resumes: before, Copy: o.copies, Exact: true, Quiet: onlookerQuiet,
+		After: uint64(after), Resumes: before, Copy: o.copies, Previous: o.before, Exact: true, Quiet: onlookerQuiet,
 	}
 	o.watching = watching{endpoints: o.endpoints, seen: o.seen, from: after, first: true, pause: attempt.NewPause(retryMin, retryMax)}
 	if after == 0 {
@@ -306,7 +307,7 @@ func (o *onlooker) says(index protocol.Index, changes []told.Change) {
 }
 
 func eventOf(c told.Change, last bool) told.Event {
-	e := told.Event{Kind: told.Put, Index: c.Index, Key: c.Key, Value: c.Value, Last: last}
+	e := told.Event{Kind: told.Put, Index: c.Index, Key: c.Key, Value: c.Value, Previous: c.Previous, Last: last}
 	if c.Kind == protocol.ChangeDelete {
 		e.Kind = told.Delete
 	}

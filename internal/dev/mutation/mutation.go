@@ -79,6 +79,7 @@ func All() []Mutation {
 	all = append(all, clocks()...)
 	all = append(all, watches()...)
 	all = append(all, watchHistories()...)
+	all = append(all, previousValues()...)
 	all = append(all, watchAges()...)
 	all = append(all, behindWatches()...)
 	all = append(all, outcomes()...)

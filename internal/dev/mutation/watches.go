@@ -209,3 +209,45 @@ func behindWatches() []Mutation {
 		},
 	}
 }
+
+// previousValues are bugs in what a watch says that keys were before.
+func previousValues() []Mutation {
+	return []Mutation{
+		{
+			Name: "previous-is-now", Breaks: "a watch is told the new value of a key as the previous one",
+			File: "internal/state/state.go", Tests: []string{"./internal/machine"},
+			Old: "changed(u.space, u.record, before, after)",
+			New: "changed(u.space, u.record, after, after)",
+		},
+		{
+			Name: "unknown-is-none", Breaks: "[S] a previous value that is not kept is said not to have been there",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "\tcase !previous || c.before == nil:\n\tcase c.before.Gone():",
+			New: "\tcase !previous:\n\tcase c.before == nil || c.before.Gone():",
+		},
+		{
+			Name: "deleted-and-kept", Breaks: "[S] what is deleted to have room stays in memory, as previous values",
+			File: "internal/machine/hub.go", Tests: []string{"./internal/machine"},
+			Old: "previous > h.limitBytes/previousFraction {",
+			New: "previous < 0 {",
+		},
+		{
+			Name: "previous-left-behind", Breaks: "what a key was before is lost when its change leaves memory",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "changeOf(c, true)",
+			New: "changeOf(c, false)",
+		},
+		{
+			Name: "previous-weighs-nothing", Breaks: "previous values do not count in the parts of an entry, which become too large for a frame",
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
+			Old: "return len(c.Key) + len(c.Value) + len(c.Previous) + 16",
+			New: "return len(c.Key) + len(c.Value) + 16",
+		},
+		{
+			Name: "cells-that-begin-alike", Breaks: "a watch of a cell tells those, too, whose names begin with its name",
+			File: "resources/watch.go", Tests: []string{"./resources"},
+			Old: "if !r.watch.of.alone {",
+			New: "if true {",
+		},
+	}
+}

@@ -21,8 +21,10 @@ const (
 	Ahead    Fault = "ahead"    // a bookmark promises more than was told
 	Skipped  Fault = "skipped"  // a stream goes on behind what was not told
 	Listing  Fault = "listing"  // a listing is not the map at its index
-	TooYoung Fault = "too young"
-	Silent   Fault = "silent"
+	// WrongPrevious: a key was something else before its change, or that is said not to be known.
+	WrongPrevious Fault = "wrong previous"
+	TooYoung      Fault = "too young"
+	Silent        Fault = "silent"
 )
 
 // Finding is something wrong with a stream.
@@ -41,6 +43,7 @@ const findingsMax = 8
 func Judge(t *Truth, s *Stream) []Finding {
 	j := &judge{stream: s, list: t.of(s.Prefix), listing: s.Copy}
 	j.reckonOldest()
+	j.reckonPrevious()
 	j.begin(s.After)
 	j.resumed()
 	for i := range s.Events {
@@ -53,8 +56,9 @@ func Judge(t *Truth, s *Stream) []Finding {
 // judge goes through a stream and through what it must tell side by side.
 type judge struct {
 	stream *Stream
-	list   []fact // what it must tell, in order
-	oldest []int  // of each fact and all that follow it: the one that was acknowledged first; -1: none
+	list   []fact     // what it must tell, in order
+	before []Previous // what the key of each fact was
+	oldest []int      // of each fact and all that follow it: the one that was acknowledged first; -1: none
 
 	start   int          // of the list: what is before it is not asked for
 	next    int          // the first that is still to be told
@@ -82,6 +86,20 @@ func (j *judge) reckonOldest() {
 		j.oldest[i] = j.oldest[i+1]
 		if k := j.oldest[i]; j.list[i].known != Unknown && (k < 0 || j.list[i].known <= j.list[k].known) {
 			j.oldest[i] = i
+		}
+	}
+}
+
+func (j *judge) reckonPrevious() {
+	j.before = make([]Previous, len(j.list))
+	now := map[string]Previous{}
+	for i, f := range j.list {
+		if j.before[i] = now[f.Key]; j.before[i].Kind == protocol.PreviousUnknown {
+			j.before[i].Kind = protocol.PreviousNone
+		}
+		now[f.Key] = Previous{protocol.PreviousValue, f.Value}
+		if f.Kind == protocol.ChangeDelete {
+			delete(now, f.Key)
 		}
 	}
 }
@@ -166,6 +184,13 @@ func (j *judge) change(e *Event) {
 	if !ok {
 		return
 	}
+	want := Previous{}
+	if j.stream.Previous {
+		want = j.before[at]
+	}
+	if e.Previous != want {
+		j.add(WrongPrevious, "%s is told, and that the key was %v before: it was %v", j.list[at], e.Previous, want)
+	}
 	switch {
 	case j.told[at]:
 		j.add(Doubled, "%s is told a second time, after %d", j.list[at], j.upTo)
@@ -196,7 +221,7 @@ var kinds = map[Kind]protocol.ChangeKind{Put: protocol.ChangePut, Delete: protoc
 
 // lookUp returns the fact that an event tells of. Without one it says what is wrong.
 func (j *judge) lookUp(e *Event) (at int, ok bool) {
-	got := Change{e.Index, e.Key, kinds[e.Kind], e.Value}
+	got := Change{Index: e.Index, Key: e.Key, Kind: kinds[e.Kind], Value: e.Value}
 	if !strings.HasPrefix(e.Key, j.stream.Prefix) {
 		j.add(Invented, "%s is told, and only keys that begin with %q were asked for", got, j.stream.Prefix)
 		return 0, false

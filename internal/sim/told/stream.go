@@ -23,6 +23,8 @@ type Event struct {
 	Index uint64
 	Key   string
 	Value string
+	// Previous is what the key was before, if the stream has asked.
+	Previous Previous
 	// Last says that no other change of the index follows.
 	Last bool
 	// Age, if AgeKnown, is how old all that was told is at most, as the stream says.
@@ -46,6 +48,8 @@ type Stream struct {
 	Resumes *Stream
 	// Copy says that it is kept by the rule of Follow.
 	Copy bool
+	// Previous says that it has asked for what each key was before: all of it must be known.
+	Previous bool
 	// Exact says that ages are of when their event came. Else they may be of any moment since
 	// the loop began to wait for it.
 	Exact bool

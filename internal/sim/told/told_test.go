@@ -79,7 +79,7 @@ func TestARightHistoryPasses(t *testing.T) {
 	on.Resumes, on.After, on.Events = torn, torn.Resume(), on.Events[2:]
 	copied := &Stream{Name: "f1", Copy: true, Must: 20, Events: copyOf()}
 	again := &Stream{Name: "f2", Copy: true, Must: 20, Events: slices.Concat(copyOf()[:7], copyOf())}
-	for _, s := range []*Stream{all, now, some, torn, on, copied, again} {
+	for _, s := range []*Stream{all, before(), now, some, torn, on, copied, again} {
 		for _, f := range Judge(history(), s) {
 			t.Errorf("%v", f)
 		}
@@ -87,6 +87,17 @@ func TestARightHistoryPasses(t *testing.T) {
 	if got, want := torn.Resume(), uint64(11); got != want {
 		t.Errorf("got %d to go on behind, want %d: the entry was not told to its end", got, want)
 	}
+}
+
+// before is all of it as a watch tells it that has asked for previous values.
+func before() *Stream {
+	s := watch()
+	none, was := Previous{Kind: protocol.PreviousNone}, func(v string) Previous { return Previous{protocol.PreviousValue, v} }
+	for i, p := range map[int]Previous{1: none, 2: was("1"), 3: none, 4: none, 5: was("1"), 8: was("2"), 9: none} {
+		s.Events[i].Previous = p
+	}
+	s.Previous = true
+	return s
 }
 
 // planted are histories with something wrong, with the fault and what its sentence must name.
@@ -145,6 +156,20 @@ var planted = []struct {
 		s.Events = slices.Insert(s.Events, 6, Event{Kind: Delete, Index: 15, Key: "b", Last: true})
 	}, Doubled, []string{"f1", "15", "b"}},
 	{"a copy never is complete", copied(5), Silent, []string{"f1", "20"}},
+	{"another previous value", asked(2, Previous{protocol.PreviousValue, "0"}), WrongPrevious, []string{"w1", "12", "a=2", `"0"`, `"1"`}},
+	{"the value before the previous one", asked(8, Previous{protocol.PreviousValue, "1"}), WrongPrevious, []string{"w1", "17", "a=3", `"1"`, `"2"`}},
+	{"a previous value of a new key", asked(3, Previous{protocol.PreviousValue, "1"}), WrongPrevious, []string{"w1", "12", "b=1", "no such key"}},
+	{"none, where there was one", asked(5, Previous{Kind: protocol.PreviousNone}), WrongPrevious, []string{"w1", "15", "delete b", "no such key", `"1"`}},
+	{"a previous value that is known is said not to be", asked(8, Previous{}), WrongPrevious, []string{"w1", "17", "a=3", "not known", `"2"`}},
+	{"a previous value that nobody has asked for", func(s *Stream) { s.Events[2].Previous = before().Events[2].Previous }, WrongPrevious, []string{"w1", "12", "a=2"}},
+}
+
+// asked is a stream that has asked for previous values, and is told another one.
+func asked(at int, p Previous) func(*Stream) {
+	return func(s *Stream) {
+		*s = *before()
+		s.Events[at].Previous = p
+	}
 }
 
 func drop(at int) func(*Stream) {
@@ -184,7 +209,7 @@ func TestWhatIsPlantedIsFound(t *testing.T) {
 			t.Errorf("got %v, want %s and a sentence with %q", found, c.fault, c.names)
 		})
 	}
-	for _, f := range []Fault{Dropped, Doubled, Swapped, Changed, Invented, Torn, Ahead, Skipped, Listing, TooYoung, Silent} {
+	for _, f := range []Fault{Dropped, Doubled, Swapped, Changed, Invented, Torn, Ahead, Skipped, Listing, WrongPrevious, TooYoung, Silent} {
 		if !faults[f] {
 			t.Errorf("nothing is planted that is %s", f)
 		}

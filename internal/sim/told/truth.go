@@ -20,6 +20,25 @@ type Change struct {
 	Key   string
 	Kind  protocol.ChangeKind
 	Value string // of a put
+	// Previous is for who tells the change. Of what a Truth has it is reckoned.
+	Previous Previous
+}
+
+// Previous is what a watch says that a key was before a change.
+type Previous struct {
+	Kind  protocol.PreviousKind
+	Value string
+}
+
+// String names it for a sentence.
+func (p Previous) String() string {
+	switch p.Kind {
+	case protocol.PreviousNone:
+		return "no such key"
+	case protocol.PreviousValue:
+		return fmt.Sprintf("%q", p.Value)
+	}
+	return "not known"
 }
 
 // String names the change for a sentence.
