@@ -2,7 +2,9 @@ package starling
 
 import (
 	"context"
+	"iter"
 
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
 )
 
@@ -41,4 +43,14 @@ func (c *Counter) Set(ctx context.Context, n int64) (int64, error) {
 func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64) (int64, error) {
 	caller, name := c.target()
 	return counter.CompareAndSet.Do(ctx, caller, name, counter.Swap{Old: expected, New: n})
+}
+
+// CounterEvent is a number that the counter was set to, that it was deleted, or a bookmark.
+type CounterEvent = resources.Event[struct{}, int64]
+
+// Watch begins a watch, as [Map.Watch] does. A counter that nobody has touched, or that was deleted, is 0:
+// its first event has no previous value.
+func (c *Counter) Watch(ctx context.Context, o WatchOptions) iter.Seq2[CounterEvent, error] {
+	caller, name := c.target()
+	return counter.Changes.Watch(ctx, caller, name, o)
 }

@@ -91,6 +91,37 @@ func TestTheLargestPreviousValues(t *testing.T) {
 	}
 }
 
+func TestWatchesOfCounters(t *testing.T) {
+	ctx, cluster := open(t, starling.LocalConfig{Actives: 1, Passives: 1})
+	for name, c := range callers(cluster) {
+		hits := starling.NewCounter(c, "hits-"+name)
+		events := hits.Watch(ctx, starling.WatchOptions{Previous: true})
+		for range 2 {
+			if _, err := hits.Add(ctx, 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for e, err := range events {
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if got = append(got, fmt.Sprint(e.Kind, e.Value, e.PreviousKind, e.Previous)); e.Value == 10 {
+				break
+			}
+		}
+		if want := []string{fmt.Sprint(starling.EventPut, 5, starling.PreviousNone, 0), fmt.Sprint(starling.EventPut, 10, starling.PreviousValue, 5)}; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	var none *starling.Counter
+	for _, err := range none.Watch(ctx, starling.WatchOptions{}) {
+		if !errors.Is(err, starling.ErrInvalid) {
+			t.Errorf("a handle that nobody made: got %v", err)
+		}
+	}
+}
+
 // A previous value that is of another type is named, and the change comes all the same.
 func TestAPreviousValueOfAnotherType(t *testing.T) {
 	ctx, cluster := open(t, starling.LocalConfig{Actives: 1})

@@ -60,3 +60,6 @@ var Get = resources.NewQuery("get", func(v *resources.View, _ struct{}) (int64, 
 
 // Type is what a member needs to have counters.
 var Type = resources.NewType("counter", 1, Add, Set, CompareAndSet, Get)
+
+// Changes tells each number that the counter is set to.
+var Changes = resources.NewWatch(Type, value)
