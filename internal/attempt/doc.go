@@ -13,5 +13,10 @@
 //   - Endpoints is what such a client knows of the members: addresses, who leads, who
 //     is tried last for a while.
 //   - Search says when somebody has waited so long that the others are asked who leads.
+//   - Watch is what becomes of one watch at members that come and go: what of that which
+//     they tell is news, how old all of it is, and where it goes on. Opening is one
+//     attempt to have a member take it.
+//   - Sources says which member watches go to first, and when they leave one, a Source,
+//     because its state is old.
 //   - Window gives the commands of a session their sequence numbers and its floor.
 package attempt

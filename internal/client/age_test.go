@@ -155,27 +155,6 @@ func TestAWordThatLayOnTheWayMakesNoWatchYounger(t *testing.T) {
 	})
 }
 
-// [S] A member's word on its state says nothing of a watch that has not come to the index of that word.
-func TestAWatchIsNoYoungerThanWhatItHasTold(t *testing.T) {
-	var told told
-	now := time.Now()
-	word := func(i protocol.Index, age time.Duration) {
-		told.waits = stated{protocol.Result{Index: i, AgeKnown: true, Age: int64(age)}, now}
-	}
-	word(10, time.Second)
-	if c := told.reach(protocol.Changes{Index: 9}, now); c.AgeKnown {
-		t.Errorf("at 9 it says that it is %v old, by a word about 10", time.Duration(c.Age))
-	}
-	now = now.Add(time.Minute)
-	if c := told.reach(protocol.Changes{Index: 10}, now); !c.AgeKnown || time.Duration(c.Age) != time.Minute+time.Second {
-		t.Errorf("at 10 it says %v (known: %t), want 1m1s", time.Duration(c.Age), c.AgeKnown)
-	}
-	word(10, time.Hour) // of an older member: the first word is as true as before
-	if c := told.reach(protocol.Changes{Index: 10}, now); time.Duration(c.Age) != time.Minute+time.Second {
-		t.Errorf("then it says %v, want 1m1s", time.Duration(c.Age))
-	}
-}
-
 // A watch at a member that is cut off from the others goes on at one that is not; where all are as old it
 // stays, and does not ask them all the time.
 func TestAWatchLeavesAMemberThatIsOldForAYoungerOne(t *testing.T) {
@@ -273,17 +252,6 @@ func TestAWatchFromTheVeryBeginningSaysItsAge(t *testing.T) {
 			t.Errorf("in five seconds it said something %d times, its age is known: %t", times, last.AgeKnown)
 		}
 	})
-}
-
-// The member that was found to be younger is not asked first any more when it takes no watches.
-func TestAYoungMemberThatIsLostIsForgotten(t *testing.T) {
-	r := &Remote{young: young{"b:1", time.Now().Add(time.Hour)}}
-	if r.forgetYoung("a:1"); r.young.address != "b:1" {
-		t.Errorf("the younger one is %q after another one failed", r.young.address)
-	}
-	if r.forgetYoung("b:1"); r.young.address != "" {
-		t.Errorf("the younger one is %q after it failed", r.young.address)
-	}
 }
 
 // A transport that is closed ends a watch that was looking for a member.

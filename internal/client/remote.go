@@ -112,6 +112,7 @@ func (cfg *RemoteConfig) setDefaults() error {
 type Remote struct {
 	cfg       RemoteConfig
 	endpoints *attempt.Endpoints
+	sources   *attempt.Sources
 	seen      protocol.Index // what the member that answered first had applied
 
 	guide guide
@@ -122,7 +123,6 @@ type Remote struct {
 
 	mu      sync.Mutex
 	links   map[string]*link
-	young   young
 	madeOne chan struct{} // closed, and another one, when something has come of a link
 	closed  bool
 }
@@ -137,6 +137,7 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 		return nil, err
 	}
 	r := &Remote{cfg: cfg, endpoints: attempt.NewEndpoints(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}, madeOne: make(chan struct{})}
+	r.sources = attempt.NewSources(r.endpoints, cfg.BackOff, cfg.WatchAge)
 	r.alive, r.stop = context.WithCancel(context.Background())
 	met, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus})
 	if err != nil {
@@ -268,16 +269,9 @@ func (r *Remote) attempt(ctx context.Context, conn Conn, address string, q *prot
 	began := time.Now()
 	response, err := conn.Do(ctx, q)
 	if err == nil && response.Result.AgeKnown {
-		response.Result.Age += int64(passed(began, time.Now()))
+		response.Result.Age += int64(attempt.Elapsed(began, time.Now()))
 	}
 	return response, err
-}
-
-// passed is how much time can have passed: the larger of what the monotonic
-// clock, which may stand still while the machine is suspended, and the wall clock
-// have seen.
-func passed(from, to time.Time) time.Duration {
-	return max(0, to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // Close closes all connections. What is in flight ends with an error.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,32 +38,33 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
 			"there are %d watches here, the limit: close some, share one, or dial another client", protocol.WatchesPerCallerMax))
 	}
-	s := &stream{client: c, watch: w}
+	s := &stream{client: c, watch: attempt.NewWatch(&w, c.seen.index(), *c.pause())}
 	s.life, s.end = context.WithCancel(context.Background())
-	if w.From == 0 {
-		s.known = c.seen.index()
-	}
-	inner, err := s.open(ctx, s.watch, attempt.Permanent)
+	inner, err := s.open(ctx)
 	if err != nil {
 		s.end()
 		c.watches.Add(-1)
 		return nil, err
 	}
+	s.watch.Taken()
 	s.inner = inner
 	return s, nil
 }
 
+// ager is a stream whose source says how old its state is. The Index of the result is one that this
+// state has come to.
+type ager interface{ StateAge() protocol.Result }
+
 // stream is a watch that survives the loss of a member. Next belongs to one
-// goroutine; Close may be called from any.
+// goroutine; Close may be called from any. What it decides, package attempt does.
 type stream struct {
 	client *Client
-	watch  protocol.Watch // From moves on with what has been seen
-	known  protocol.Index // nothing up to here is told
-	told   told
-	// opening hears what has come of the attempt to go on elsewhere; nil: none is under way.
+	// watch belongs to Next, and to the attempt to go on elsewhere, if one is under way, what that asks
+	// and how long it pauses.
+	watch *attempt.Watch
+	// opening hears what has come of that attempt; nil: none is under way.
 	opening chan error
-	lost    error          // why there is one
-	pause   *attempt.Pause // nil after a success
+	lost    error // why there is one
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -83,14 +83,17 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 			return protocol.Changes{}, err
 		}
 		if inner == nil {
-			return s.told.reach(protocol.Changes{Index: s.watch.From}, time.Now()), nil
+			return s.watch.Idle(time.Now()), nil
 		}
-		s.told.sample(inner, time.Now())
+		if from, ok := inner.(ager); ok && s.watch.Waits() {
+			s.watch.Hear(from.StateAge(), time.Now())
+		}
 		changes, err := inner.Next(ctx)
 		if err == nil {
-			s.pause = nil
-			if changes, ok := s.next(changes); ok {
-				return s.told.reach(changes, time.Now()), nil
+			changes, seen, news := s.watch.Told(changes, time.Now())
+			s.client.seen.raise(seen)
+			if news {
+				return changes, nil
 			}
 			continue
 		}
@@ -100,27 +103,12 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 		if s.isClosed() || s.client.isClosed() {
 			return protocol.Changes{}, protocol.ErrClosed
 		}
-		if !lost(err) || s.watch.From == 0 {
+		if !s.watch.Ended(err) {
 			return protocol.Changes{}, err
 		}
 		s.forget(inner)
 		s.lost = err
 	}
-}
-
-// next moves on with what a member has told, and reports whether it is news.
-func (s *stream) next(changes protocol.Changes) (protocol.Changes, bool) {
-	if len(changes.Changes) > 0 && changes.Index <= s.known {
-		return changes, false
-	}
-	changes.Index = max(changes.Index, s.known) // without changes: where the stream begins
-	// [S] What a client has seen comes from members. The index that was asked for does not: nothing
-	// may have come to it yet.
-	if len(changes.Changes) > 0 || changes.Index != s.watch.From {
-		s.client.seen.raise(changes.Index)
-	}
-	s.watch.From = max(s.watch.From, changes.Index)
-	return changes, true
 }
 
 // Close ends the stream; a Next that waits returns an error.
@@ -138,17 +126,10 @@ func (s *stream) Close() {
 	}
 }
 
-// lost reports whether a stream ended because of the member that served it,
-// and not because of what was asked.
-func lost(err error) bool {
-	code := attempt.CodeIn(err)
-	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
-}
-
 // current returns the stream at some member. Without one it has one opened where the last one ended,
 // and returns nil when that takes long.
 func (s *stream) current(ctx context.Context) (resources.WatchStream, error) {
-	idle := time.NewTimer(watchIdle)
+	idle := time.NewTimer(attempt.WatchIdle)
 	defer idle.Stop()
 	for {
 		s.mu.Lock()
@@ -178,17 +159,14 @@ func (s *stream) current(ctx context.Context) (resources.WatchStream, error) {
 
 // reopen has the stream opened after a pause.
 func (s *stream) reopen() {
-	if s.pause == nil {
-		s.pause = s.client.pause()
-	}
-	pause, w, opening := s.pause.Next(nil), s.watch, make(chan error, 1)
+	opening := make(chan error, 1)
 	s.opening = opening
 	go func() {
-		if err := s.client.wait(s.life, pause); err != nil {
+		if s.client.wait(s.life, s.watch.Pause(nil)) != nil {
 			opening <- protocol.ErrClosed
 			return
 		}
-		inner, err := s.open(s.life, w, func(err error) bool { return !lost(err) || errors.Is(err, protocol.ErrClosed) })
+		inner, err := s.open(s.life)
 		if err == nil {
 			s.mu.Lock()
 			if s.ended {
@@ -203,9 +181,8 @@ func (s *stream) reopen() {
 }
 
 // open makes attempts to open a stream, until one fails in a way that ends them.
-func (s *stream) open(ctx context.Context, w protocol.Watch, ends func(error) bool) (resources.WatchStream, error) {
-	pause := s.client.pause()
-	for {
+func (s *stream) open(ctx context.Context) (resources.WatchStream, error) {
+	for w := s.watch.Request(); ; {
 		if s.client.isClosed() || s.isClosed() {
 			return nil, protocol.ErrClosed
 		}
@@ -213,10 +190,10 @@ func (s *stream) open(ctx context.Context, w protocol.Watch, ends func(error) bo
 		if err == nil {
 			return inner, nil
 		}
-		if ends(err) {
+		if !s.watch.Refused(err) {
 			return nil, err
 		}
-		if ctx.Err() != nil || s.client.wait(ctx, pause.Next(nil)) != nil {
+		if ctx.Err() != nil || s.client.wait(ctx, s.watch.Pause(nil)) != nil {
 			return nil, attempt.GaveUp(ctx.Err(), err)
 		}
 	}
@@ -224,7 +201,6 @@ func (s *stream) open(ctx context.Context, w protocol.Watch, ends func(error) bo
 
 func (s *stream) forget(inner resources.WatchStream) {
 	inner.Close()
-	s.told.waits = stated{} // it was about that member's state
 	s.mu.Lock()
 	s.inner = nil
 	s.mu.Unlock()

@@ -5,9 +5,9 @@ func watches() []Mutation {
 	return []Mutation{
 		{
 			Name: "seen-by-asking", Breaks: "a watch of an index to come raises what its client has seen: its session reads hang, and its next watch has a gap",
-			File: "internal/client/watch.go", Tests: []string{"."},
-			Old: "if len(changes.Changes) > 0 || changes.Index != s.watch.From {",
-			New: "if len(changes.Changes) > 0 || changes.Index >= s.watch.From {",
+			File: "internal/attempt/watch.go", Tests: []string{"."},
+			Old: "if len(c.Changes) > 0 || c.Index != w.request.From {",
+			New: "if len(c.Changes) > 0 || c.Index >= w.request.From {",
 		},
 		{
 			Name: "part-told-alone", Breaks: "a part of what one entry changed is told as if it were all",
@@ -120,14 +120,14 @@ func watchAges() []Mutation {
 		{
 			Name: "age-from-the-answer", Breaks: "an age counts from when its answer was read, however long that lay in a socket",
 			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
-			Old: "w.said = aged{asked, response.Result}",
-			New: "w.said = aged{time.Now(), response.Result}",
+			Old: "w.source.Says(&response.Result, asked)",
+			New: "w.source.Says(&response.Result, time.Now())",
 		},
 		{
 			Name: "age-of-an-index-to-come", Breaks: "a watch is as young as its member's state, which it has not been told so far",
-			File: "internal/client/told.go", Tests: []string{"./internal/client"},
-			Old: "if t.waits.AgeKnown && t.waits.Index <= c.Index {",
-			New: "if t.waits.AgeKnown {",
+			File: "internal/attempt/watch.go", Tests: []string{"./internal/attempt"},
+			Old: "if w.waits.AgeKnown && w.waits.Index <= c.Index {",
+			New: "if w.waits.AgeKnown {",
 		},
 		{
 			Name: "doubted-watch-goes-on", Breaks: "a watch that was told what is wrong goes on elsewhere behind changes that it was never told",
@@ -143,15 +143,15 @@ func watchAges() []Mutation {
 		},
 		{
 			Name: "left-and-compacted", Breaks: "a watch that its member has ended for what it told goes on elsewhere when the client leaves that member",
-			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
-			Old: "why != nil && errors.Is(err, protocol.ErrClosed) {",
-			New: "why != nil && err != nil {",
+			File: "internal/attempt/watch.go", Tests: []string{"./internal/client"},
+			Old: "why != nil && errors.Is(end, protocol.ErrClosed) {",
+			New: "why != nil && end != nil {",
 		},
 		{
 			Name: "refusal-is-old-age", Breaks: "a watch leaves a member that serves nobody as if it were only old, before it could say that what it told may be wrong",
-			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			File: "internal/attempt/sources.go", Tests: []string{"./internal/client"},
 			Old: "case errors.Is(err, protocol.ErrCompacted), errors.Is(err, protocol.ErrNotServing):",
-			New: "case err != nil && w == nil:",
+			New: "case err != nil && s == nil:",
 		},
 		{
 			Name: "doubt-behind-another-reason", Breaks: "a quarantine that begins while its member serves nobody for another reason lets watches go on elsewhere",
@@ -161,7 +161,7 @@ func watchAges() []Mutation {
 		},
 		{
 			Name: "moves-to-the-older", Breaks: "a watch leaves an old member for one that is as old",
-			File: "internal/client/watched.go", Tests: []string{"./internal/client"},
+			File: "internal/attempt/sources.go", Tests: []string{"./internal/attempt", "./internal/client"},
 			Old: "!found.AgeKnown || time.Duration(found.Age) >= age/2 {",
 			New: "!found.AgeKnown {",
 		},
