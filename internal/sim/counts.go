@@ -164,6 +164,8 @@ const (
 	countWatchAges
 	countWatchParts
 	countWatchesMoved
+	countWatchSearches
+	countWatchesLeft
 	countWatchesAhead
 	countWatchesSlow
 	countWatchesCompacted
@@ -217,7 +219,7 @@ var tallyNames = [tallies]string{
 	countDatagramBlocks: "times that datagrams were blocked", countStreamBlocks: "times that streams were blocked", countClosed: "links closed to datagrams for good",
 	countDatagramsLost: "times that members said that datagrams are lost", countDatagramsBack: "times that members said that they come back",
 	countWatchesJudged: "watches judged", countWatchEvents: "changes told by watches", countWatchAges: "ages of watches checked", countWatchParts: "parts of entries told by watches",
-	countWatchesMoved: "watches that went on elsewhere", countWatchesAhead: "watches that went on at a member that was behind", countWatchesSlow: "watches that were too slow",
+	countWatchesMoved: "watches that went on elsewhere", countWatchSearches: "searches for members younger than a watch's", countWatchesLeft: "watches that left an old member for a younger one", countWatchesAhead: "watches that went on at a member that was behind", countWatchesSlow: "watches that were too slow",
 	countWatchesCompacted: "watches whose changes were gone", countWatchesDoubted: "watches ended because of doubt", countCopiesListed: "listings of copies",
 }
 
@@ -249,7 +251,7 @@ func (k tally) minimum() uint64 {
 		return 2000
 	case countAges: // all members are asked all the time
 		return 1_000_000
-	case countPausedLeaders, countReadsAfterPause:
+	case countPausedLeaders, countReadsAfterPause, countWatchSearches, countWatchesLeft:
 		return 500
 	case countWatchEvents, countWatchAges: // there are hundreds a seed
 		return 100_000

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"time"
 
@@ -9,16 +11,14 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/sim/told"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 const (
 	// tellEvery is about how often a member looks whether there is something to tell.
 	tellEvery = 60 * time.Millisecond
 	// progressEvery is between two words on how far everything was told; it is that of
-	// internal/runtime. askAgeEvery is that of internal/client.
+	// internal/runtime.
 	progressEvery = time.Second
-	askAgeEvery   = time.Second
 	// feedWindow is how many answers a member is ahead of a loop: it stands for
 	// protocol.WatchWindowBytes.
 	feedWindow = 12
@@ -33,10 +33,8 @@ const (
 
 // piece is an answer to a watch: the changes of an entry, or a part of them.
 type piece struct {
-	feed    *feed
-	index   protocol.Index
-	changes []told.Change
-	more    bool
+	feed *feed
+	protocol.Changes
 }
 
 // feed is a watch at one member, over one connection.
@@ -53,77 +51,101 @@ type feed struct {
 	told    protocol.Index
 	unread  int // answers that the loop has not taken
 	arrives Time
-	said    word
+	source  *attempt.Source
+	took    func(error) // of the attempt to open it; nil: the client has entered
+	asking  bool
+	why     error  // the client has left it
 	doubts  uint64 // of the member's state, when it began
-	over    bool   // for the member, lost for the client
-	lost    bool
+	over    bool   // for the member
+	lost    bool   // the connection is
+	aging
 }
 
 // withholds is why the member tells nothing of the map, or nil, as in internal/runtime: what may
 // have been told wrongly does not go on elsewhere.
 func (x *serving) withholds() error {
-	now := replica.SituationOf(x.replica)
-	differs := now.Differs.Refuses(mapName)
-	switch {
-	case now.Quarantine != "" || x.diverged || errors.Is(differs, protocol.ErrDisputed):
-		return protocol.ErrCompacted.With("what was told may be wrong")
+	differs := replica.SituationOf(x.replica).Differs.Refuses(mapName)
+	if errors.Is(differs, protocol.ErrDisputed) {
+		return errDoubted
+	}
+	return cmp.Or(x.suspended(), differs)
+}
+
+// errDoubted ends a watch that may have been told what is wrong.
+var errDoubted error = protocol.ErrCompacted.With("what was told may be wrong")
+
+// suspended is why the member serves nobody, or nil.
+func (x *serving) suspended() error {
+	switch now := replica.SituationOf(x.replica); {
+	case now.Quarantine != "" || x.diverged:
+		return errDoubted
 	case now.Role == protocol.RoleReserve || now.Beyond != "" || now.Unconfirmed != "":
 		return protocol.ErrNotServing
 	}
-	return differs
+	return nil
 }
 
 // open has the watch opened at the first member that takes it.
-func (o *onlooker) open() {
-	o.openAt(o.endpoints.Order(o.s.clock(), attempt.RouteNear))
-}
+func (o *onlooker) open() { o.openAt(o.sources.Open(o.s.clock())) }
 
-func (o *onlooker) openAt(order []string) {
+func (o *onlooker) openAt(x *attempt.Opening) {
 	s := o.s
-	if len(order) == 0 {
-		o.later(o.pause.Next(s.random.watches), o.open)
+	address, left := x.Next()
+	if !left {
+		o.refused(x.End(nil))
 		return
 	}
-	m := s.named(order[0])
-	next := func() {
-		o.endpoints.BackOff(m.name, s.clock().Add(backOff))
-		o.openAt(order[1:])
+	m, from := s.named(address), o.watch.From()
+	took := func(err error) {
+		switch over, err := x.Took(s.clock(), address, err, nil); {
+		case err != nil:
+			o.refused(err)
+		case !over:
+			o.openAt(x)
+		}
 	}
 	o.later(s.onlookerWay(), func() {
 		switch {
 		case m.up() && m.paused:
-			o.later(pingTimeout, next)
+			o.later(pingTimeout, func() { took(errLost) })
 			return
 		case !m.up() || m.isWrong(): // a wrong answer that nobody knows to be wrong is not heard
-			o.later(s.onlookerWay(), next)
+			o.later(s.onlookerWay(), func() { took(errLost) })
 			return
-		case o.from != 0 && o.from < m.rightFrom: // nor what it says of the time before
-			if !s.quiet {
-				o.later(s.onlookerWay(), next)
-				return
+		case from != 0 && from < m.rightFrom: // nor what it says of the time before
+			end := errLost
+			if s.quiet {
+				end = protocol.ErrCompacted
 			}
-			o.ends(protocol.ErrCompacted)
+			o.later(s.onlookerWay(), func() { took(end) })
 			return
 		}
 		way := s.onlookerWay()
 		f, err := o.taken(m, way)
 		o.later(way, func() {
-			switch {
-			case err == nil:
-				o.enter(f)
-			case goesOnElsewhere(err):
-				next()
-			default:
-				o.doubted = false
-				o.ends(err)
+			if err != nil {
+				took(err)
+				return
 			}
+			o.feed, f.took = f, took
 		})
 	})
 }
 
+// refused takes why no member has taken the watch.
+func (o *onlooker) refused(err error) {
+	if !o.watch.Refused(err) {
+		o.doubted = false
+		o.ends(err)
+		return
+	}
+	o.later(o.watch.Pause(o.s.random.watches), o.open)
+}
+
 // taken has a member take the watch. The client hears so after a while, and nothing before that.
 func (o *onlooker) taken(m *member, way time.Duration) (*feed, error) {
-	w, err := m.machine.WatchWithin(&protocol.Watch{Resource: mapName, Type: kvmap.Type.Name(), Prefix: []byte(o.prefix), From: o.from, Previous: o.before}, feedPartBytes)
+	request := o.watch.Request()
+	w, err := m.machine.WatchWithin(&request, feedPartBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -133,37 +155,52 @@ func (o *onlooker) taken(m *member, way time.Duration) (*feed, error) {
 	}
 	serving := &m.serving
 	w.EndWith(serving.withholds)
-	if m.applied < o.from {
+	if m.applied < request.From {
 		o.s.counts.add(countWatchesAhead, 1)
 	}
-	f := &feed{o: o, m: m, run: m.run, loop: o.loop, poller: w.Polled(), doubts: m.doubts, arrives: o.s.schedule.now.Add(way)}
+	f := &feed{o: o, m: m, run: m.run, loop: o.loop, poller: w.Polled(), source: o.link(m), doubts: m.doubts, arrives: o.s.schedule.now.Add(way)}
 	o.s.schedule.after(0, f.tells)
 	return f, nil
 }
 
-// enter has the client be told over a feed from now on.
-func (o *onlooker) enter(f *feed) {
-	s := o.s
-	if f.lost { // before it was heard of
-		o.later(o.pause.Next(s.random.watches), o.open)
-		return
+// opens waits until the member has said where the watch begins, and how old its state is.
+func (f *feed) opens() {
+	o := f.o
+	switch took := f.took; {
+	case len(o.buffer) > 0 && !f.asking:
+		f.asking = true
+		o.asksAge(f.m, func() {
+			f.took = nil
+			took(nil)
+			f.enter()
+		})
+	case len(o.buffer) == 0 && o.ending != nil:
+		err := o.ending
+		o.leave()
+		took(err)
 	}
-	o.feed = f
-	o.endpoints.Prefer(f.m.name, attempt.RouteNear)
+}
+
+// enter has the client be told over the feed from now on.
+func (f *feed) enter() {
+	o, s := f.o, f.o.s
+	o.watch.Taken()
+	f.source.Begin(s.clock())
 	if f.m.up() {
 		o.endpoints.Learn(f.m.name, &protocol.Response{Status: membersAt(f.m)})
 	}
-	o.pause.Reset()
 	if !o.first {
 		s.counts.add(countWatchesMoved, 1)
 		stream := o.stream()
-		stream.Events = append(stream.Events, told.Event{Kind: told.Moved, Index: uint64(o.from), Where: f.m.name})
+		stream.Events = append(stream.Events, told.Event{Kind: told.Moved, Index: uint64(o.watch.From()), Where: f.m.name})
 	}
 	f.listens()
 	if o.first {
 		o.first = false
 		o.ask()
+		return
 	}
+	o.take()
 }
 
 // leave has the client be told over its feed no more.
@@ -172,7 +209,6 @@ func (o *onlooker) leave() {
 		f.ends()
 	}
 	o.feed, o.buffer, o.parts, o.ending = nil, nil, nil, nil
-	o.waits = word{} // it was about that member's state
 }
 
 // ends ends the feed at both sides.
@@ -180,7 +216,7 @@ func (f *feed) ends() {
 	if !f.over && f.m.run == f.run {
 		f.poller.Close()
 	}
-	f.over, f.lost = true, true
+	f.over = true
 }
 
 // breaks has the client find out that the connection is lost. What is on its way is lost, too.
@@ -189,11 +225,17 @@ func (f *feed) breaks(err error) {
 		return
 	}
 	f.ends()
-	f.arrive(func() {
-		f.o.doubted = false
-		f.o.ending = err
-		f.o.take()
-	})
+	f.lost = true
+	delete(f.o.links, f.m.name)
+	f.arrive(func() { f.end(err, false) })
+}
+
+// end has the client see the end of what it is told, behind what has come.
+func (f *feed) end(err error, doubted bool) {
+	if f.o.ending == nil {
+		f.o.doubted, f.o.ending = doubted, err
+	}
+	f.o.take()
 }
 
 // arrive does something at the client when what was sent before is there.
@@ -201,40 +243,10 @@ func (f *feed) arrive(do func()) {
 	s, o := f.o.s, f.o
 	f.arrives = max(f.arrives+1, s.schedule.now.Add(s.onlookerWay()))
 	s.schedule.at(f.arrives, func() {
-		if o.loop == f.loop && o.feed == f && !s.failed() {
+		if o.loop == f.loop && o.feed == f && f.why == nil && !s.failed() {
 			do()
 		}
 	})
-}
-
-// listens has the client see whether the member answers pings, and ask how old it is.
-func (f *feed) listens() {
-	o, s, m := f.o, f.o.s, f.m
-	if o.feed != f || f.lost {
-		return
-	}
-	switch {
-	case m.run != f.run || !m.up():
-		f.breaks(errLost)
-		return
-	case m.paused && s.schedule.now.Sub(m.pausedAt) > feedSilence:
-		o.endpoints.BackOff(m.name, s.clock().Add(backOff))
-		f.breaks(errLost)
-		return
-	}
-	asked := s.schedule.now
-	o.later(s.onlookerWay(), func() {
-		if m.run != f.run || !m.up() || m.paused || m.isWrong() {
-			return
-		}
-		r := m.serving.reads().Age()
-		o.later(s.onlookerWay(), func() {
-			if r.AgeKnown && o.feed == f {
-				f.said = word{true, r.Index, time.Duration(r.Age), asked}
-			}
-		})
-	})
-	o.later(askAgeEvery, f.listens)
 }
 
 // tells has the member tell what there is, now and then.
@@ -278,11 +290,11 @@ func (f *feed) tell() {
 			f.ended(err)
 			return
 		}
-		if f.begun && len(c.Changes) == 0 && c.Index <= f.told {
+		if f.begun && len(c.Changes) == 0 && c.Index <= f.told { // the client knows
 			if ticks {
-				continue // what has woken the watch comes behind the tick
+				continue // the tick came before what there is
 			}
-			f.applied = f.m.applied // the client knows
+			f.applied = f.m.applied
 			return
 		}
 		f.begun = true
@@ -295,11 +307,11 @@ func (f *feed) tell() {
 
 // send sends an answer. What it tells is read now: the state may be damaged meanwhile.
 func (f *feed) send(c protocol.Changes) {
-	p := piece{feed: f, index: c.Index, more: c.More}
+	p := piece{f, c}
+	p.Changes.Changes = make([]protocol.Change, 0, len(c.Changes))
 	for _, x := range c.Changes {
-		p.changes = append(p.changes, told.Change{
-			Index: uint64(c.Index), Key: string(x.Key), Kind: x.Kind, Value: string(x.Value), Previous: told.Previous{Kind: x.PreviousKind, Value: string(x.Previous)},
-		})
+		x.Key, x.Value, x.Previous = bytes.Clone(x.Key), bytes.Clone(x.Value), bytes.Clone(x.Previous)
+		p.Changes.Changes = append(p.Changes.Changes, x)
 	}
 	f.unread++
 	f.arrive(func() {
@@ -313,9 +325,5 @@ func (f *feed) send(c protocol.Changes) {
 func (f *feed) ended(err error) {
 	f.ends()
 	doubted := f.doubts != f.m.doubts || f.m.serving.withholds() != nil
-	f.arrive(func() {
-		f.o.doubted = doubted
-		f.o.ending = err
-		f.o.take()
-	})
+	f.arrive(func() { f.end(err, doubted) })
 }

@@ -29,7 +29,7 @@ type page struct {
 func (o *onlooker) list() {
 	o.listing, o.asked = listing{}, o.s.schedule.now
 	o.yield(told.Event{Kind: told.Reset})
-	o.watching = watching{endpoints: o.endpoints, seen: o.seen, first: true, pause: o.pause}
+	o.watches(0)
 	o.page([]byte(o.prefix))
 }
 
@@ -68,7 +68,8 @@ func (o *onlooker) page(from []byte) {
 			o.page(next)
 			return
 		}
-		o.from, _ = o.span()
+		least, _ := o.span()
+		o.watches(least)
 		o.open()
 	})
 }
@@ -93,25 +94,26 @@ func (l *listing) readAt(key string) protocol.Index {
 }
 
 // copy takes what the watch behind a listing tells.
-func (o *onlooker) copy(index protocol.Index, changes []told.Change) {
+func (o *onlooker) copy(c protocol.Changes) {
 	_, most := o.span()
 	complete := func() {
 		o.listed = true
 		o.s.counts.add(countCopiesListed, 1)
 		o.yield(told.Event{Kind: told.Listed, Index: uint64(most)})
 	}
-	if !o.listed && index > most {
+	if !o.listed && c.Index > most {
 		complete()
 	}
-	for i := range changes {
-		if protocol.Index(changes[i].Index) > o.readAt(changes[i].Key) {
-			o.yield(eventOf(changes[i], o.listed && i == len(changes)-1))
+	for i := range c.Changes {
+		if e := eventOf(&c, i); c.Index > o.readAt(e.Key) {
+			e.Last = e.Last && o.listed
+			o.yield(e)
 		}
 	}
-	if !o.listed && index == most {
+	if !o.listed && c.Index == most {
 		complete()
 	}
-	if o.listed && len(changes) == 0 {
-		o.yield(told.Event{Kind: told.Bookmark, Index: uint64(max(index, most)), Last: true})
+	if o.listed && len(c.Changes) == 0 {
+		o.yield(told.Event{Kind: told.Bookmark, Index: uint64(max(c.Index, most)), Last: true})
 	}
 }

@@ -8,21 +8,18 @@ import (
 	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/sim/told"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // Beside what clients do, programs keep watches of the map, and copies of it, at whatever
-// member, through the watches of production (internal/machine). Where they ask, what an error
-// means and how long they pause, package attempt decides, as in production. The client's own
-// stream (internal/client) waits in goroutines and so is not here: what it remembers, up to
-// where it was told and how old that is, stands here again.
+// member, through the watches of production (internal/machine). What a client decides about them,
+// package attempt does, as in production: what is news, how old it is, where a watch goes on, and when
+// it leaves a member for a younger one.
 //
 // They send no entries and ask no leader: with them a seed has the history that it has without.
 
 const (
 	onlookers = 4
-	// onlookerIdle is after how long a watch says how old it is, while nothing is told; it is
-	// that of internal/client.
-	onlookerIdle = time.Second
 	// onlookerQuiet is how long a watch may leave its loop without a word.
 	onlookerQuiet = 2 * time.Second
 	// loopTakes is how many events a loop takes, on average, before its program ends it and
@@ -58,27 +55,21 @@ type onlooker struct {
 
 // watching is what a client knows of one watch.
 type watching struct {
-	endpoints   *attempt.Endpoints
-	seen        protocol.Index // by all that it does
-	from, known protocol.Index // where to go on behind; nothing up to known is told
-	come, waits word
-	feed        *feed
-	first       bool // it has been at no member so far
-	pause       attempt.Pause
-	buffer      []piece // that came, and were not taken
-	parts       []told.Change
-	ending      error // behind the buffer
+	endpoints *attempt.Endpoints
+	sources   *attempt.Sources
+	// links are its connections, as far as members were asked over them how old they are.
+	links  map[string]*attempt.Source
+	seen   protocol.Index // by all that it does
+	watch  *attempt.Watch
+	feed   *feed
+	first  bool    // it has been at no member so far
+	buffer []piece // that came, and were not taken
+	parts  []protocol.Change
+	ending error // behind the buffer
+	// age is that of what is told now.
+	age      time.Duration
+	ageKnown bool
 }
-
-// word is what a member has said of the age of its state, as of when.
-type word struct {
-	known bool
-	index protocol.Index
-	age   time.Duration
-	when  Time
-}
-
-func (w *word) at(now Time) time.Duration { return w.age + now.Sub(w.when) }
 
 // lookOn begins to watch.
 func (s *load) lookOn() {
@@ -104,6 +95,7 @@ func (o *onlooker) rest(d time.Duration) {
 			}
 		}
 		o.endpoints = attempt.NewEndpoints(given, protocol.ClusterID{}, r.Uint64()|1)
+		o.sources, o.links = attempt.NewSources(o.endpoints, backOff, watchAge), map[string]*attempt.Source{}
 		if n := len(o.streams); n > 0 && !o.copies {
 			before := o.streams[n-1]
 			o.begin(protocol.Index(before.Resume()), before)
@@ -134,10 +126,10 @@ func (o *onlooker) begin(after protocol.Index, before *told.Stream) {
 		Name: fmt.Sprintf("loop %d of %s over %q", len(o.streams)+1, o.name, o.prefix), Prefix: o.prefix,
 		After: uint64(after), Resumes: before, Copy: o.copies, Previous: o.before, Exact: true, Quiet: onlookerQuiet,
 	}
-	o.watching = watching{endpoints: o.endpoints, seen: o.seen, from: after, first: true, pause: attempt.NewPause(retryMin, retryMax)}
 	if after == 0 {
-		s.Seen, o.known = uint64(o.seen), o.seen
+		s.Seen = uint64(o.seen)
 	}
+	o.watches(after)
 	o.streams = append(o.streams, s)
 	o.left, o.waiting = 1+int(o.s.random.watches.ExpFloat64()*loopTakes), false
 	if o.copies {
@@ -145,6 +137,15 @@ func (o *onlooker) begin(after protocol.Index, before *told.Stream) {
 		return
 	}
 	o.open()
+}
+
+// watches begins a watch behind an index, by the same client; 0: from now on.
+func (o *onlooker) watches(after protocol.Index) {
+	w := protocol.Watch{Resource: mapName, Type: kvmap.Type.Name(), Prefix: []byte(o.prefix), From: after, Previous: o.before}
+	o.watching = watching{
+		endpoints: o.endpoints, sources: o.sources, links: o.links, seen: o.seen, first: true,
+		watch: attempt.NewWatch(&w, o.seen, attempt.NewPause(retryMin, retryMax)),
+	}
 }
 
 // stream is the one of the loop that runs.
@@ -168,7 +169,7 @@ func (o *onlooker) ends(err error) {
 		s.counts.add(countWatchesDoubted, 1)
 	case code == protocol.ErrCompacted.Code:
 		s.counts.add(countWatchesCompacted, 1)
-	case !goesOnElsewhere(err): // one that had told nothing begins again
+	case !attempt.MayGoOn(err): // one that had told nothing begins again
 		s.fail(violated(RuleWatch, "%s ends with %v", o.stream().Name, err))
 		return
 	}
@@ -208,46 +209,40 @@ func (o *onlooker) reads() *member {
 // ask has the loop wait for what comes next. After a while its client says how old it is.
 func (o *onlooker) ask() {
 	o.waiting, o.asked = true, o.s.schedule.now
-	if f := o.feed; f != nil && !o.waits.known && f.said.known {
-		now := o.s.schedule.now
-		o.waits = word{true, f.said.index, f.said.at(now), now}
-	}
 	o.turns++
 	turn := o.turns
-	o.later(onlookerIdle, func() {
+	o.later(attempt.WatchIdle, func() {
 		if o.waiting && o.turns == turn {
-			o.says(o.from, nil)
+			o.says(o.watch.Idle(o.s.clock()))
 		}
 	})
+	if now := o.s.clock(); o.feed != nil && o.watch.Waits() {
+		o.watch.Hear(o.feed.source.State(now), now)
+	}
 	o.take()
 }
 
 // take takes what has come, while the loop waits.
 func (o *onlooker) take() {
+	if f := o.feed; f != nil && f.took != nil {
+		f.opens()
+		return
+	}
 	for o.waiting && len(o.buffer) > 0 {
 		p := o.buffer[0]
 		o.buffer = o.buffer[1:]
 		if p.feed == o.feed {
 			p.feed.unread--
 		}
-		if p.changes != nil {
-			o.parts = append(o.parts, p.changes...)
-		}
-		if p.more {
+		if o.parts = append(o.parts, p.Changes.Changes...); p.More {
 			o.s.counts.add(countWatchParts, 1)
 			continue
 		}
-		changes := o.parts
-		o.parts = nil
-		if len(changes) > 0 && p.index <= o.known {
-			continue
+		changes, seen, news := o.watch.Told(protocol.Changes{Index: p.Index, Changes: o.parts}, o.s.clock())
+		o.parts, o.seen = nil, max(o.seen, seen)
+		if news {
+			o.says(changes)
 		}
-		index := max(p.index, o.known)
-		if len(changes) > 0 || index != o.from {
-			o.seen = max(o.seen, index)
-		}
-		o.from = max(o.from, index)
-		o.says(index, changes)
 	}
 	if o.waiting && len(o.buffer) == 0 && o.ending != nil {
 		err := o.ending
@@ -258,38 +253,29 @@ func (o *onlooker) take() {
 
 // ended takes the end of a watch at one member.
 func (o *onlooker) ended(err error) {
-	if !goesOnElsewhere(err) || o.from == 0 {
+	if o.feed != nil {
+		err = attempt.Left(err, o.feed.why)
+	}
+	if !o.watch.Ended(err) {
 		o.ends(err)
 		return
 	}
 	o.leave()
-	o.later(o.pause.Next(o.s.random.watches), o.open)
-}
-
-// goesOnElsewhere reports whether a watch ended because of its member, as internal/client has it.
-func goesOnElsewhere(err error) bool {
-	code := attempt.CodeIn(err)
-	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
+	o.later(o.watch.Pause(o.s.random.watches), o.open)
 }
 
 // says has the loop take what was told, one event after the other, and then wait again.
-func (o *onlooker) says(index protocol.Index, changes []told.Change) {
+func (o *onlooker) says(c protocol.Changes) {
 	s := o.s
-	now := s.schedule.now
 	o.waiting = false
-	if o.waits.known && o.waits.index <= index {
-		if !o.come.known || o.waits.at(now) < o.come.at(now) {
-			o.come = o.waits
-		}
-		o.waits = word{}
-	}
+	o.age, o.ageKnown = time.Duration(c.Age), c.AgeKnown && !s.plan.wild
 	if o.copies {
-		o.copy(index, changes)
-	} else if len(changes) == 0 {
-		o.yield(told.Event{Kind: told.Bookmark, Index: uint64(index), Last: true})
+		o.copy(c)
+	} else if len(c.Changes) == 0 {
+		o.yield(told.Event{Kind: told.Bookmark, Index: uint64(c.Index), Last: true})
 	}
-	for i := 0; !o.copies && i < len(changes) && (o.left > 0 || s.quiet); i++ {
-		o.yield(eventOf(changes[i], i == len(changes)-1))
+	for i := 0; !o.copies && i < len(c.Changes) && (o.left > 0 || s.quiet); i++ {
+		o.yield(eventOf(&c, i))
 	}
 	if o.left <= 0 && !s.quiet {
 		o.closes()
@@ -306,10 +292,13 @@ func (o *onlooker) says(index protocol.Index, changes []told.Change) {
 	o.later(around(s.random.watches, work), o.ask)
 }
 
-func eventOf(c told.Change, last bool) told.Event {
-	e := told.Event{Kind: told.Put, Index: c.Index, Key: c.Key, Value: c.Value, Previous: c.Previous, Last: last}
-	if c.Kind == protocol.ChangeDelete {
-		e.Kind = told.Delete
+// eventOf is one of the changes that are told.
+func eventOf(c *protocol.Changes, i int) told.Event {
+	x := &c.Changes[i]
+	e := told.Event{Kind: told.Put, Index: uint64(c.Index), Key: string(x.Key), Value: string(x.Value), Last: i == len(c.Changes)-1}
+	e.Previous = told.Previous{Kind: x.PreviousKind, Value: string(x.Previous)}
+	if x.Kind == protocol.ChangeDelete {
+		e.Kind, e.Value = told.Delete, ""
 	}
 	return e
 }
@@ -319,8 +308,8 @@ func (o *onlooker) yield(e told.Event) {
 	s := o.s
 	e.Asked, e.Came = time.Duration(o.asked), time.Duration(s.schedule.now)
 	o.asked = s.schedule.now
-	if o.come.known && !s.plan.wild {
-		e.Age, e.AgeKnown = o.come.at(s.schedule.now), true
+	if o.ageKnown {
+		e.Age, e.AgeKnown = o.age, true
 		s.counts.add(countWatchAges, 1)
 	}
 	if e.Kind == told.Put || e.Kind == told.Delete {
