@@ -3,6 +3,7 @@ package starling_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -98,5 +99,47 @@ func TestAWatchFarBehindWithoutAFileEnds(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "a1", "changes")); !os.IsNotExist(err) {
 		t.Errorf("there is a file of changes: %v", err)
+	}
+}
+
+// A disk without room for the file costs it, and neither writes nor watches that need it not. What another run
+// has left there is gone at the start.
+func TestAFullDiskCostsTheFileOfChangesAlone(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("it takes a device that is full: ", err)
+	}
+	dir := t.TempDir()
+	name, config := filepath.Join(dir, "a1", "changes"), starling.LocalConfig{Actives: 1, Dir: dir, Bind: freeport.Addresses(t, 1)[0], DiskLow: 1, DiskHigh: 1}
+	_, before := open(t, config)
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cluster := open(t, config)
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what another run has left is there: %v", err)
+	}
+	if err := os.Symlink("/dev/full", name); err != nil {
+		t.Fatal(err)
+	}
+	after := fillBehind(t, ctx, cluster.Client)
+	for there := true; there && ctx.Err() == nil; { // it is given up meanwhile
+		_, err := os.Lstat(name)
+		there = err == nil
+	}
+	m := starling.NewMap[int, int](cluster.Client, "m")
+	for e, err := range m.Watch(ctx, starling.WatchOptions{After: after}) {
+		if !errors.Is(err, starling.ErrCompacted) {
+			t.Errorf("got %d, %v, want compacted", e.Key, err)
+		}
+		break
+	}
+	for _, err := range m.Watch(ctx, starling.WatchOptions{After: after + behindEntries - 1}) {
+		if err != nil {
+			t.Errorf("what is in memory: %v", err)
+		}
+		break
 	}
 }

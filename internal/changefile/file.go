@@ -1,6 +1,7 @@
 package changefile
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -18,14 +19,17 @@ const (
 	blockBytes = 64 << 10
 	// waitingBytesMax bounds what waits for the disk, in memory.
 	waitingBytesMax = 16 << 20
-	// lookEvery is how often it is asked how much room others leave.
-	lookEvery = time.Second
+	// LookEvery is how often Look asks how much room others leave.
+	LookEvery = time.Second
 )
 
 // Options say how much a file may take.
 type Options struct {
 	// Bytes bounds the file: the oldest changes go. Required.
 	Bytes int64
+	// BlockBytes is about what is written, and read, at once, and WaitingBytes bounds what waits for
+	// the disk, in memory. Default 64 KiB and 16 MiB.
+	BlockBytes, WaitingBytes int
 	// Spare says how many bytes others leave of the disk, less than 0 if they lack some. Without
 	// any the file gives back all that it has, and begins anew when there is room for all of
 	// it. nil: there is room.
@@ -43,12 +47,15 @@ type Entry struct {
 	More     bool // the changes go on in the next one
 }
 
-// File is the file. Its methods may be called by any goroutine; Write has one of its own.
+// File is the file. Its methods may be called by any goroutine, but for Step, Look and Close, which are of
+// one, which has the disk to itself: internal/runtime gives them a goroutine, the simulator its schedule.
 type File struct {
 	fsys vfs.FS
 	name string
 	o    Options
 	wake chan struct{} // there is something to write
+
+	next uint64 // the number of the block that Step writes
 
 	mu   sync.Mutex
 	from protocol.Index // what was changed after it, and was put, is here
@@ -76,8 +83,9 @@ type block struct {
 }
 
 // New returns the file of this name, which is made when there is something to write. What another
-// run has left there is removed. Write has to be called for anything to get there.
+// run has left there is removed.
 func New(fsys vfs.FS, name string, o Options) *File {
+	o.BlockBytes, o.WaitingBytes = cmp.Or(o.BlockBytes, blockBytes), cmp.Or(o.WaitingBytes, waitingBytesMax)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -111,7 +119,7 @@ func (f *File) Put(e *Entry) {
 		f.tail.data = appendEntry(f.tail.data, e, rest[:n], n < len(rest))
 		f.tail.last = e.Index
 		rest = rest[n:]
-		if len(f.tail.data) >= blockBytes && !f.seal() {
+		if len(f.tail.data) >= f.o.BlockBytes && !f.seal() {
 			f.begin(e.Index)
 			return
 		}
@@ -132,7 +140,7 @@ func (f *File) seal() bool {
 	b := f.tail
 	b.bytes, b.sum = len(b.data), xxh3.Hash(b.data)
 	size := int64(b.bytes)
-	if f.waiting+b.bytes > waitingBytesMax || size > f.o.Bytes {
+	if f.waiting+b.bytes > f.o.WaitingBytes || size > f.o.Bytes {
 		return false
 	}
 	if left := f.o.Bytes - f.end%f.o.Bytes; left < size {

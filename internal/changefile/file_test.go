@@ -29,7 +29,6 @@ func disk(t *testing.T) *vfs.Memory {
 type writer struct {
 	*File
 	t    *testing.T
-	next uint64
 	said bytes.Buffer
 }
 
@@ -42,7 +41,7 @@ func newWriter(t *testing.T, fsys vfs.FS, o Options) *writer {
 
 // flush writes all that is full.
 func (w *writer) flush() {
-	for w.step(&w.next) {
+	for w.Step() {
 	}
 }
 

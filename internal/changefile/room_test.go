@@ -65,12 +65,12 @@ func TestTheFileGivesItsRoomBack(t *testing.T) {
 		t.Fatalf("the file has %d bytes", size())
 	}
 	spare = -1
-	w.look()
+	w.Look()
 	if size() != 0 {
 		t.Errorf("the file has %d bytes, and others lack room, who write nothing for that", size())
 	}
 	spare = 1 << 20
-	w.look()
+	w.Look()
 	put(3000)
 	if size() < 200_000 {
 		t.Fatalf("the file has %d bytes", size())
@@ -86,13 +86,13 @@ func TestTheFileGivesItsRoomBack(t *testing.T) {
 		t.Errorf("who had read everything when something was not kept: %v, at the end %t, want %v", err, r.AtEnd(), ErrGone)
 	}
 	spare = 1<<20 - 1
-	w.look()
+	w.Look()
 	put(20_000)
 	if size() != 0 || w.From() != i {
 		t.Errorf("the file has %d bytes and goes back to %d of %d, where it has no room", size(), w.From(), i)
 	}
 	spare = 1 << 20
-	w.look()
+	w.Look()
 	put(2000)
 	if size() == 0 || w.From() == i {
 		t.Errorf("the file has %d bytes and goes back to %d of %d, where it has room", size(), w.From(), i)
@@ -127,7 +127,18 @@ func TestNobodyWaitsForTheDisk(t *testing.T) {
 	f := New(fsys, fileName, Options{Bytes: 64 << 20})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { f.Write(stop) })
+	wg.Go(func() {
+		defer f.Close()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-f.News():
+			}
+			for f.Step() {
+			}
+		}
+	})
 	const entries = 3 * waitingBytesMax / 1000
 	for i := range protocol.Index(entries) {
 		f.Put(entryOf(i+1, "a", 1, 1000))

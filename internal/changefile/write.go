@@ -1,42 +1,16 @@
 package changefile
 
-import (
-	"time"
+import "github.com/starlinghq/starling/protocol"
 
-	"github.com/starlinghq/starling/protocol"
-)
+// News rings when there is something to write.
+func (f *File) News() <-chan struct{} { return f.wake }
 
-// Write writes what is put, until stop is closed. Then the file is gone.
-func (f *File) Write(stop <-chan struct{}) {
-	next := uint64(0)
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-stop:
-			f.finish()
-			return
-		case <-ticker.C:
-			f.look()
-		case <-f.wake:
-		}
-		for f.step(&next) {
-			select {
-			case <-stop:
-				f.finish()
-				return
-			default:
-			}
-		}
-	}
-}
-
-// step writes the next block, and reports whether there was one.
-func (f *File) step(next *uint64) bool {
+// Step writes the next block, and reports whether there was one.
+func (f *File) Step() bool {
 	f.mu.Lock()
 	over, rests := f.over, f.rests
-	*next = max(*next, f.first)
-	n := *next - f.first
+	f.next = max(f.next, f.first)
+	n := f.next - f.first
 	if over || rests || n >= uint64(len(f.blocks)) {
 		f.mu.Unlock()
 		return false
@@ -53,11 +27,11 @@ func (f *File) step(next *uint64) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if *next >= f.first { // else it was forgotten meanwhile
-		f.blocks[*next-f.first].data = nil
+	if f.next >= f.first { // else it was forgotten meanwhile
+		f.blocks[f.next-f.first].data = nil
 		f.waiting -= b.bytes
 	}
-	*next++
+	f.next++
 	return true
 }
 
@@ -78,9 +52,9 @@ func (f *File) write(b *block) error {
 	return err
 }
 
-// look gives back what the file takes of the disk if others lack room, though nothing is put: they may write
+// Look gives back what the file takes of the disk if others lack room, though nothing is put: they may write
 // nothing because they lack it. It has the file begin anew if there is room for all of it.
-func (f *File) look() {
+func (f *File) Look() {
 	if f.o.Spare == nil {
 		return
 	}
@@ -117,11 +91,11 @@ func (f *File) rest() {
 func (f *File) giveUp(err error) {
 	f.o.Logger.Warn("no file of changes any more: watches that are further behind than the changes in memory end as compacted, until this member is started again",
 		"file", f.name, "err", err)
-	f.finish()
+	f.Close()
 }
 
-// finish forgets everything for good.
-func (f *File) finish() {
+// Close forgets everything for good. The file is gone.
+func (f *File) Close() {
 	f.mu.Lock()
 	file := f.file
 	f.over, f.file = true, nil
@@ -138,4 +112,11 @@ func (f *File) From() protocol.Index {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.from
+}
+
+// Keeps reports whether what is put is kept, now or, at least, when there is room.
+func (f *File) Keeps() (now, later bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.over && !f.rests, !f.over
 }

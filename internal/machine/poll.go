@@ -24,6 +24,9 @@ func (w *Watcher) Polled() *Poller {
 	return p
 }
 
+// IsBehind reports whether the watcher reads the file of changes.
+func (p *Poller) IsBehind() bool { return p.recalled != nil }
+
 // Poll is Next where there is something to be told. Where Next would wait, it returns no changes,
 // and the index that was said last. With a tick it is the moment to say how far everything was
 // told, as at a tick of TellProgress. Whether that or a change that has just woken the watcher

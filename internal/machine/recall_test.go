@@ -25,7 +25,18 @@ func withFile(t *testing.T, l *local, ring int, bytes int64) (*vfs.Memory, *chan
 	file := changefile.New(disk, "changes", changefile.Options{Bytes: bytes})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { file.Write(stop) })
+	wg.Go(func() {
+		defer file.Close()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-file.News():
+			}
+			for file.Step() {
+			}
+		}
+	})
 	t.Cleanup(func() {
 		close(stop)
 		wg.Wait()

@@ -3,6 +3,7 @@ package runtime
 import (
 	"math"
 	"path/filepath"
+	"time"
 
 	"github.com/starlinghq/starling/internal/changefile"
 )
@@ -25,10 +26,29 @@ func (m opening) openChanges() *changefile.File {
 	return m.changes
 }
 
-// writeChanges writes them, until the member ends.
+// writeChanges writes them, until the member ends. Then the file is gone.
 func writeChanges(m *Member) {
-	if m.changes != nil {
-		m.changes.Write(m.stop)
+	if m.changes == nil {
+		return
+	}
+	defer m.changes.Close()
+	ticker := time.NewTicker(changefile.LookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-m.stop:
+			return
+		case <-ticker.C:
+			m.changes.Look()
+		case <-m.changes.News():
+		}
+		for m.changes.Step() {
+			select {
+			case <-m.stop:
+				return
+			default:
+			}
+		}
 	}
 }
 
