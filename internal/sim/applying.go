@@ -13,6 +13,7 @@ import (
 type applying struct {
 	*witnessed
 	machine   *machine.Machine
+	behind    behind
 	applies   []replica.Apply
 	applied   protocol.Index // by the machine of the last run
 	digest    machine.Digest
@@ -38,6 +39,7 @@ func (x *applying) stop() {
 	x.comesRight("it is gone")
 	x.rightFrom = 0
 	x.machine, x.applies, x.busy, x.misapplies, x.suspendServing = nil, nil, false, false, 0
+	x.behind = behind{}
 	x.shut = x.shut && x.disk.quarantine
 }
 
@@ -130,6 +132,7 @@ func (x *applying) apply() {
 	x.takes(work)
 	x.replica.Applied(x.now(), done)
 	if x.serve(); x.alive(run) {
+		x.writesChanges()
 		x.startApply()
 	}
 }

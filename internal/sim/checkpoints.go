@@ -28,7 +28,8 @@ func (m *member) openStore() (err error) {
 // startFrom brings log, checkpoints and machine together, and lets the checkers
 // follow.
 func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
-	m.machine = m.newMachine()
+	m.keepsChanges()
+	m.machine = m.newMachine(m.behind)
 	before := m.wal.Opened()
 	rec, restored, err := snapshotter.Start(context.Background(), m.wal, m.store, m.machine, snapshotter.Options{Level: m.format})
 	m.unsure = err != nil

@@ -21,10 +21,10 @@ func newRegistry() (*resources.Registry, error) {
 	return resources.NewRegistry(append(builtin.Types(), awkward.Type)...)
 }
 
-// newMachine returns the state machine of a run. Its clock is the member's.
-func (p *process) newMachine() *machine.Machine {
+// newMachine returns a state machine. Its clock is the member's.
+func (p *process) newMachine(b behind) *machine.Machine {
 	return machine.New(machine.Config{
-		Registry: p.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: p.now, RingChanges: 64, RingBytes: 64 << 10, Track: true,
+		Registry: p.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: p.now, RingChanges: b.ring, RingBytes: 64 << 10, Behind: b.file, Track: true,
 	})
 }
 

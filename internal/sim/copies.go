@@ -77,7 +77,7 @@ func (s *directories) begin(m *member, old *copied, k *copying) {
 	c := newMember(s, len(s.members), host{name: m.name + "*", id: m.id, wish: m.wish, clock: m.clock, generation: m.generation})
 	c.role, c.starts, c.log, c.copies = m.role, max(1, m.starts), old.log.clone(), k
 	c.log.name, c.address, c.known, c.given = c.name, c.name+":7000", m.known, m.given
-	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
+	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), changes: vfs.NewMemory(s.random.behind.Uint64()), random: s.random.disk}
 	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
 	c.disk.fs.Rollback(old.snapshot)
 	c.clock.goOn(s.schedule.now)

@@ -171,6 +171,14 @@ const (
 	countWatchesCompacted
 	countWatchesDoubted
 	countCopiesListed
+	countWatchesBeginInFile
+	countWatchesFallBack
+	countWatchesRejoin
+	countWatchesBeforeFile
+	countWatchesDamaged
+	countChangesGivenUp
+	countChangesWithoutRoom
+	countChangesDamaged
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -221,6 +229,9 @@ var tallyNames = [tallies]string{
 	countWatchesJudged: "watches judged", countWatchEvents: "changes told by watches", countWatchAges: "ages of watches checked", countWatchParts: "parts of entries told by watches",
 	countWatchesMoved: "watches that went on elsewhere", countWatchSearches: "searches for members younger than a watch's", countWatchesLeft: "watches that left an old member for a younger one", countWatchesAhead: "watches that went on at a member that was behind", countWatchesSlow: "watches that were too slow",
 	countWatchesCompacted: "watches whose changes were gone", countWatchesDoubted: "watches ended because of doubt", countCopiesListed: "listings of copies",
+	countWatchesBeginInFile: "watches that began in a file of changes", countWatchesFallBack: "watches that fell back on one", countWatchesRejoin: "watches that read one to its end",
+	countWatchesBeforeFile: "watches that would have begun before one", countWatchesDamaged: "watches ended because one was damaged", countChangesGivenUp: "files of changes given up for a failed write",
+	countChangesWithoutRoom: "files of changes without room", countChangesDamaged: "bits of files of changes flipped",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many

@@ -25,6 +25,7 @@ var clusterID = protocol.ClusterID{1}
 // disk is a member's file system and how to open the log on it.
 type disk struct {
 	fs      *vfs.Memory
+	changes *vfs.Memory // beside it: see behind
 	options wal.Options
 	random  *rand.Rand
 	excused uint64 // how many failed calls were no trouble of the run that there is
@@ -36,7 +37,7 @@ type disk struct {
 // configuration.
 func (d *disk) init(s *stage, m *member, founding *protocol.Configuration) error {
 	d.random = s.random.disk
-	d.fs = vfs.NewMemory(d.random.Uint64())
+	d.fs, d.changes = vfs.NewMemory(d.random.Uint64()), vfs.NewMemory(s.random.behind.Uint64())
 	d.watches(s, m)
 	d.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(d.random.Uint64(), 1)}}
 	var first []protocol.Entry
@@ -79,9 +80,11 @@ func (d *disk) failSync() { d.fs.Fail(vfs.OpSync, 1, errors.New("the simulated d
 func (d *disk) crash(power bool) {
 	if power {
 		d.fs.Crash()
+		d.changes.Crash()
 		return
 	}
 	d.fs.Kill()
+	d.changes.Kill()
 }
 
 // noise is a random source as bytes.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/attempt"
+	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/sim/told"
@@ -49,7 +50,8 @@ type feed struct {
 	ticked  Time
 	begun   bool
 	told    protocol.Index
-	unread  int // answers that the loop has not taken
+	unread  int  // answers that the loop has not taken
+	recalls bool // it reads the file of changes
 	arrives Time
 	source  *attempt.Source
 	took    func(error) // of the attempt to open it; nil: the client has entered
@@ -147,6 +149,9 @@ func (o *onlooker) taken(m *member, way time.Duration) (*feed, error) {
 	request := o.watch.Request()
 	w, err := m.machine.WatchWithin(&request, feedPartBytes)
 	if err != nil {
+		if errors.Is(err, protocol.ErrCompacted) && m.behind.file != nil {
+			o.s.counts.add(countWatchesBeforeFile, 1)
+		}
 		return nil, err
 	}
 	if err := m.serving.withholds(); err != nil {
@@ -159,6 +164,10 @@ func (o *onlooker) taken(m *member, way time.Duration) (*feed, error) {
 		o.s.counts.add(countWatchesAhead, 1)
 	}
 	f := &feed{o: o, m: m, run: m.run, loop: o.loop, poller: w.Polled(), source: o.link(m), doubts: m.doubts, arrives: o.s.schedule.now.Add(way)}
+	if f.poller.IsBehind() {
+		f.recalls = true
+		o.s.counts.add(countWatchesBeginInFile, 1)
+	}
 	o.s.schedule.after(0, f.tells)
 	return f, nil
 }
@@ -286,7 +295,16 @@ func (f *feed) tell() {
 		if ticks {
 			tick, f.ticked = false, now
 		}
+		if now := f.poller.IsBehind(); now && !f.recalls {
+			f.o.s.counts.add(countWatchesFallBack, 1)
+		} else if !now && f.recalls {
+			f.o.s.counts.add(countWatchesRejoin, 1)
+		}
+		f.recalls = f.poller.IsBehind()
 		if err != nil {
+			if errors.Is(err, changefile.ErrDamaged) {
+				f.o.s.counts.add(countWatchesDamaged, 1)
+			}
 			f.ended(err)
 			return
 		}

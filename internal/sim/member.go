@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -96,6 +97,7 @@ func (m *member) boot() error {
 	resumes(m)
 	m.tell(colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
 	m.later(watermarkEvery, m.greeter.stand)
+	m.later(changefile.LookEvery, m.looksAtChanges)
 	m.greeter.mustBeTold()
 	m.serve()
 	return nil

@@ -26,6 +26,8 @@ const (
 	// goes on elsewhere after a while, loopRests how long that is at most.
 	loopTakes = 40
 	loopRests = 12 * time.Second
+	// beginsAnew is the share of loops that do not go on where the one before was.
+	beginsAnew = 0.2
 	// readAgain is between two looks for a member that can be read.
 	readAgain = 100 * time.Millisecond
 )
@@ -96,7 +98,7 @@ func (o *onlooker) rest(d time.Duration) {
 		}
 		o.endpoints = attempt.NewEndpoints(given, protocol.ClusterID{}, r.Uint64()|1)
 		o.sources, o.links = attempt.NewSources(o.endpoints, backOff, watchAge), map[string]*attempt.Source{}
-		if n := len(o.streams); n > 0 && !o.copies {
+		if n := len(o.streams); n > 0 && !o.copies && !chance(r, beginsAnew) {
 			before := o.streams[n-1]
 			o.begin(protocol.Index(before.Resume()), before)
 			return

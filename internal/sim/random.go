@@ -29,6 +29,7 @@ type streams struct {
 	blocks      *rand.Rand // transports that are blocked, and in which seeds
 	drags       *rand.Rand // leaders that are slow, and in which seeds
 	watches     *rand.Rand // programs that watch
+	behind      *rand.Rand // what members keep for those that are behind
 }
 
 func newStreams(seed uint64) streams {
@@ -54,6 +55,7 @@ func newStreams(seed uint64) streams {
 		sight:       stream(seed, 17),
 		drags:       stream(seed, 18),
 		watches:     stream(seed, 19),
+		behind:      stream(seed, 20),
 	}
 }
 

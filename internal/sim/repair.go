@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/install"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
@@ -39,7 +40,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 	err := m.openStore()
 	var own []storage.Begin
 	if err == nil {
-		own, err = snapshotter.Sound(context.Background(), m.store, m.newMachine(), snapshotter.Options{Level: m.format})
+		own, err = snapshotter.Sound(context.Background(), m.store, m.newMachine(behind{}), snapshotter.Options{Level: m.format})
 	}
 	if err == nil {
 		err = m.wal.CountStart()
@@ -145,7 +146,7 @@ func (g *repairing) sleep() {
 // step does a step on the store. It accepts no failure but a full disk and a
 // checkpoint that is bad.
 func (g *repairing) step(step *install.Step) {
-	missing, err := g.installs.Step(context.Background(), g.store, g.newMachine, step, nil)
+	missing, err := g.installs.Step(context.Background(), g.store, func() *machine.Machine { return g.newMachine(behind{}) }, step, nil)
 	switch {
 	case err == nil:
 		if step.Chunk != nil {

@@ -281,6 +281,7 @@ func (s *nemesis) strikeFull(m *member) {
 	m.full = true
 	fs := m.disk.fs
 	fs.SetCapacity(1)
+	m.disk.changes.SetCapacity(1)
 	if s.plan.profile == profileRoom { // nobody knows before a write finds out
 		s.schedule.after(d, func() { m.emptied(fs) })
 		for _, other := range s.machines()[:s.options.Actives] {
@@ -295,6 +296,7 @@ func (s *nemesis) strikeFull(m *member) {
 // emptied makes room again, unless the disk is another one by now.
 func (p *process) emptied(fs *vfs.Memory) {
 	fs.SetCapacity(1 << 50)
+	p.disk.changes.SetCapacity(1 << 50)
 	if p.full && fs == p.disk.fs {
 		p.full = false
 		p.tell(colorPlain, "has room again")

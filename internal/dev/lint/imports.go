@@ -83,7 +83,7 @@ var table = []row{
 	{dir: "internal/runtime", allow: append([]string{"internal/config", "internal/observe", "internal/security", "internal/wire", "internal/keys", "internal/founding", "internal/handshake"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "gossip/reunion", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
-		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual/...", "internal/attempt", "internal/handshake",
+		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual/...", "internal/attempt", "internal/changefile", "internal/handshake",
 	}},
 	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},
