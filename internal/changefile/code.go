@@ -20,11 +20,11 @@ func changeSize(c *protocol.Change) int {
 	return 1 + 3*binary.MaxVarintLen32 + len(c.Key) + len(c.Value) + len(c.Previous)
 }
 
-// fitting returns how many of some changes go into one block, which is at least one.
-func fitting(changes []protocol.Change) int {
+// fitting returns how many of some changes go into one block of so many bytes, which is at least one.
+func fitting(changes []protocol.Change, block int) int {
 	size := 0
 	for i := range changes {
-		if size += changeSize(&changes[i]); size > blockBytes && i > 0 {
+		if size += changeSize(&changes[i]); size > block && i > 0 {
 			return i
 		}
 	}
@@ -32,9 +32,6 @@ func fitting(changes []protocol.Change) int {
 }
 
 func appendEntry(dst []byte, e *Entry, changes []protocol.Change, more bool) []byte {
-	if dst == nil {
-		dst = make([]byte, 0, blockBytes+blockBytes/8)
-	}
 	head := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.AppendUvarint(dst, uint64(e.Index))

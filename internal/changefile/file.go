@@ -115,7 +115,10 @@ func (f *File) Put(e *Entry) {
 		return
 	}
 	for rest := e.Changes; len(rest) > 0; {
-		n := fitting(rest)
+		n := fitting(rest, f.o.BlockBytes)
+		if f.tail.data == nil {
+			f.tail.data = make([]byte, 0, f.o.BlockBytes+f.o.BlockBytes/8)
+		}
 		f.tail.data = appendEntry(f.tail.data, e, rest[:n], n < len(rest))
 		f.tail.last = e.Index
 		rest = rest[n:]
