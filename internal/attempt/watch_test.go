@@ -36,6 +36,26 @@ func TestAWatchIsNoYoungerThanWhatItHasTold(t *testing.T) {
 	}
 }
 
+// [S] A client that has seen an index is not told what came before it, by a member that is behind and takes that for
+// "now"; and where it goes on is behind what it was told, whoever tells it.
+func TestNowIsNotBeforeWhatAClientHasSeen(t *testing.T) {
+	w, now := NewWatch(&protocol.Watch{}, 10, NewPause(1, 1)), time.Now()
+	one := make([]protocol.Change, 1)
+	if c, seen, news := w.Told(protocol.Changes{Index: 7}, now); !news || seen != 10 || c.Index != 10 {
+		t.Errorf("it begins at %d (%t), and has seen %d, want 10", c.Index, news, seen)
+	}
+	if c, _, news := w.Told(protocol.Changes{Index: 10, Changes: one}, now); news {
+		t.Errorf("a change of %d is told, which the client has seen", c.Index)
+	}
+	if _, seen, news := w.Told(protocol.Changes{Index: 11, Changes: one}, now); !news || seen != 11 || w.From() != 11 {
+		t.Errorf("a change of 11 is told: %t; it has seen %d, and goes on behind %d", news, seen, w.From())
+	}
+	future := NewWatch(&protocol.Watch{From: 20}, 10, NewPause(1, 1))
+	if _, seen, _ := future.Told(protocol.Changes{Index: 20}, now); seen != 0 {
+		t.Errorf("by asking for 20 it has seen %d", seen)
+	}
+}
+
 // The member that was found to be younger is asked first, until it takes no watch.
 func TestAYoungMemberThatIsLostIsForgotten(t *testing.T) {
 	e := NewEndpoints([]string{"a:1", "b:1", "c:1"}, protocol.ClusterID{}, 3)

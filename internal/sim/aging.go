@@ -154,7 +154,7 @@ func (f *feed) mustLeave() {
 		f.old = now
 	}
 	unfit := 0
-	for _, other := range s.machines() {
+	for _, other := range s.members { // clients ask copies, too
 		if other == m {
 			continue
 		}

@@ -65,7 +65,9 @@
 //
 // After every step the checkers look at what is new: see the Rule constants.
 // Programs keep watches, and copies of the map, at whatever member (onlookers.go): all that they are told
-// is held against what the log has changed (package told).
+// is held against what the log has changed (package told). Where they watch, package attempt decides, as
+// it does for clients: they leave members that are old (aging.go), and members tell from files of changes what
+// their memory has lost (behind.go).
 // Clients read at all levels, at any member: linearizable, of a session, at most
 // so old, and local.
 // At the end the faults stop, and within a bounded time there must be a leader,

@@ -82,6 +82,7 @@ func All() []Mutation {
 	all = append(all, previousValues()...)
 	all = append(all, watchAges()...)
 	all = append(all, behindWatches()...)
+	all = append(all, simulatedWatches()...)
 	all = append(all, outcomes()...)
 	all = append(all, answered()...)
 	all = append(all, alone()...)

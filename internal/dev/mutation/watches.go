@@ -251,3 +251,46 @@ func previousValues() []Mutation {
 		},
 	}
 }
+
+// simulatedWatches are bugs in what a client decides about watches, and in the file of changes, that the
+// simulator has to find.
+func simulatedWatches() []Mutation {
+	return []Mutation{
+		{
+			Name: "word-that-does-not-age", Breaks: "a watch is as old as its member's state was when that was asked for",
+			File: "internal/attempt/watch.go", Tests: []string{"./internal/attempt"},
+			Old: "w.Age += int64(Elapsed(w.asked, now))",
+			New: "w.Age += 0 * int64(Elapsed(w.asked, now))",
+		},
+		{
+			Name: "now-is-before-what-was-seen", Breaks: "a watch from now on at a member that is behind tells what its client has seen",
+			File: "internal/attempt/watch.go", Tests: []string{"./internal/attempt"},
+			Old: "c.Index <= w.known {",
+			New: "c.Index < 1 {",
+		},
+		{
+			Name: "old-member-kept", Breaks: "a watch stays at a member that is cut off from the others, though one of those that it asks is much younger",
+			File: "internal/attempt/sources.go", Tests: []string{"./internal/attempt", "./internal/client"},
+			Old: "time.Duration(found.Age) >= age/2 {",
+			New: "time.Duration(found.Age) >= age/200 {",
+		},
+		{
+			Name: "what-went-counts-as-kept", Breaks: "a watch goes on in the file of changes behind an entry that the oldest block had, which is gone",
+			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile", "./internal/machine"},
+			Old: "f.from = b.last\n",
+			New: "f.from = b.last - 1\n",
+		},
+		{
+			Name: "kept-from-before-the-gap", Breaks: "a file of changes that has begun anew says that it has what came before",
+			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile"},
+			Old: "nil, block{}, 0, i\n",
+			New: "nil, block{}, 0, min(f.from, i)\n",
+		},
+		{
+			Name: "recalled-one-too-late", Breaks: "a watch that its member's memory has left behind lacks the change that came next",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "w.hub.file.Read(w.resource, w.from)",
+			New: "w.hub.file.Read(w.resource, w.from+1)",
+		},
+	}
+}
