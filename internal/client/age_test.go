@@ -184,8 +184,10 @@ func TestWatchesAreOpenedWhereTheyAreServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reserve, other := &source{index: 8, fresh: time.Now(), refuses: protocol.ErrNotServing}, &source{index: 8, fresh: time.Now()}
 		w := watchedAt(t, reserve, other)
-		for range 11 {
-			if _, err := w.(*stream).client.Watch(t.Context(), watching(0)); err != nil {
+		for i := range 11 {
+			another := watching(0)
+			another.Prefix = []byte{byte(i)}
+			if _, err := w.(*sharedReader).client.Watch(t.Context(), another); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -203,7 +205,7 @@ func TestAWatchThatNobodyServesSaysItsAge(t *testing.T) {
 		w := watchedAt(t, s)
 		hear(t, w, 3*time.Second)
 		s.set(func() { s.refuses = protocol.ErrNotServing })
-		w.(*stream).inner.(*remoteStream).of.end(protocol.ErrUnavailable)
+		w.(*sharedReader).of.source.inner.(*remoteStream).of.end(protocol.ErrUnavailable)
 		last, times := hear(t, w, time.Minute)
 		if times < 58 || times > 62 || !last.AgeKnown || time.Duration(last.Age) < time.Minute {
 			t.Errorf("in a minute without a member it said something %d times, last that it is %v old", times, time.Duration(last.Age))

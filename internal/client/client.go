@@ -91,7 +91,8 @@ type Client struct {
 	end        context.CancelFunc
 
 	waiting waiting      // for a place in the session's window
-	watches atomic.Int64 // streams that are not closed
+	watches atomic.Int64 // that are not closed
+	shared  sharedStreams
 
 	seen seen // goes into each read at the level Session
 	// noSession is why the session that is being opened is not there yet.

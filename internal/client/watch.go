@@ -33,12 +33,32 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 	if err := tooLate(ctx); err != nil {
 		return nil, err
 	}
+	if w.From == 0 && !w.Latest {
+		return c.join(ctx, &w)
+	}
+	s, err := c.openStream(ctx, &w)
+	if err != nil {
+		return nil, err // not a stream that is nil
+	}
+	return s, nil
+}
+
+// counts adds a watch to those that there are.
+func (c *Client) counts() error {
 	if c.watches.Add(1) > protocol.WatchesPerCallerMax {
 		c.watches.Add(-1)
-		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
+		return protocol.ErrTooLarge.With(fmt.Sprintf(
 			"there are %d watches here, the limit: close some, share one, or dial another client", protocol.WatchesPerCallerMax))
 	}
-	s := &stream{client: c, watch: attempt.NewWatch(&w, c.seen.index(), *c.pause())}
+	return nil
+}
+
+// openStream opens a stream.
+func (c *Client) openStream(ctx context.Context, w *protocol.Watch) (*stream, error) {
+	if err := c.counts(); err != nil {
+		return nil, err
+	}
+	s := &stream{client: c, watch: attempt.NewWatch(w, c.seen.index(), *c.pause())}
 	s.life, s.end = context.WithCancel(context.Background())
 	inner, err := s.open(ctx)
 	if err != nil {

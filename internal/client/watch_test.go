@@ -73,12 +73,13 @@ func TestWatchEnds(t *testing.T) {
 		c := newClient(t, s, Config{})
 		mustCommand(t, c, "before")
 		open := func(from protocol.Index) *stream {
-			w, err := c.Watch(t.Context(), watching(from))
+			watch := watching(from)
+			w, err := c.openStream(t.Context(), &watch)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(w.Close)
-			return w.(*stream)
+			return w
 		}
 
 		slow := open(s.machine.Applied())

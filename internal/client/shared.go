@@ -1,0 +1,330 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/internal/attempt"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Many parts of a program watch the same: each of 400 watches of one configuration had a stream of its
+// own, and everything came, was read and decoded 400 times. Those of this client that are of the same
+// and go on from now share one stream. Whoever waits for what comes next reads it for all, so no goroutine does only that, and
+// who watches alone reads as without this.
+
+// sharedBehindMax is how many bytes of changes a reader may be behind the fastest one that shares its stream: then it
+// gets a stream of its own, which the member holds back for it.
+const sharedBehindMax = 1 << 20
+
+// pieceOverhead is what anything that came counts as, beside its keys and values.
+const pieceOverhead = 256
+
+// watchKey is what watches must have in common to share a stream.
+type watchKey struct{ resource, kind, prefix string }
+
+// sharedStreams are those of a client, by what they watch.
+type sharedStreams struct {
+	mu   sync.Mutex
+	list map[watchKey]*shared
+}
+
+// shared is a stream with those that read it.
+type shared struct {
+	key    watchKey
+	opened chan struct{} // closed when source is set, or never will be
+	source *stream       // nil: it could not be opened
+	token  chan struct{} // of whoever reads the source
+
+	mu      sync.Mutex
+	readers map[*sharedReader]struct{} // nobody joins once there are none
+	last    *piece
+	index   protocol.Index // everything up to it has come
+	over    bool           // the source has ended
+}
+
+// piece is what came at once, in a list.
+type piece struct {
+	changes protocol.Changes
+	err     error // the end of the source
+	came    time.Time
+	bytes   uint64 // of all that came up to here
+
+	next  atomic.Pointer[piece]
+	ready chan struct{} // closed when next is set
+}
+
+func newPiece(before uint64) *piece { return &piece{bytes: before, ready: make(chan struct{})} }
+
+// sharedReader is one watch of several. Next belongs to one goroutine; Close may be called from any.
+type sharedReader struct {
+	client *Client
+	watch  protocol.Watch
+	of     *shared
+	known  protocol.Index // nothing up to here is told
+	from   protocol.Index // everything up to here has been told
+	begins *protocol.Changes
+
+	done chan struct{}
+	// Guarded by the stream's lock:
+	at     *piece             // the last one that was looked at; nil: it is too far behind
+	cancel context.CancelFunc // of its reading for all
+	closed bool
+	own    resources.WatchStream // once it is too far behind
+}
+
+// join returns a watch from now on. ctx bounds its opening.
+func (c *Client) join(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	key := watchKey{w.Resource, w.Type, string(w.Prefix)}
+	for {
+		c.shared.mu.Lock()
+		s := c.shared.list[key]
+		if s == nil {
+			s = &shared{key: key, opened: make(chan struct{}), token: make(chan struct{}, 1), readers: map[*sharedReader]struct{}{}, last: newPiece(0)}
+			if c.shared.list == nil {
+				c.shared.list = map[watchKey]*shared{}
+			}
+			c.shared.list[key] = s
+			c.shared.mu.Unlock()
+			return c.first(ctx, s, w)
+		}
+		c.shared.mu.Unlock()
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if s.source == nil {
+			continue // another one may be allowed to wait for longer
+		}
+		if r, err := c.another(s, w); r != nil || err != nil {
+			return r, err
+		}
+	}
+}
+
+// first opens a stream for the first that reads it.
+func (c *Client) first(ctx context.Context, s *shared, w *protocol.Watch) (resources.WatchStream, error) {
+	defer close(s.opened)
+	source, err := c.openStream(ctx, w)
+	var begins protocol.Changes
+	if err == nil {
+		if begins, err = source.Next(ctx); err != nil {
+			source.Close()
+		}
+	}
+	if err != nil {
+		c.shared.forget(s)
+		return nil, err
+	}
+	r := &sharedReader{client: c, watch: *w, of: s, from: begins.Index, begins: &begins, at: s.last, done: make(chan struct{})}
+	s.readers[r], s.index, s.source = struct{}{}, begins.Index, source
+	return r, nil
+}
+
+// another has one more read a stream; nil: it has just ended.
+func (c *Client) another(s *shared, w *protocol.Watch) (resources.WatchStream, error) {
+	known := c.seen.index()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || len(s.readers) == 0 {
+		c.shared.forget(s)
+		return nil, nil
+	}
+	if err := c.counts(); err != nil {
+		return nil, err
+	}
+	begins := protocol.Changes{Index: max(known, s.index)}
+	r := &sharedReader{client: c, watch: *w, of: s, known: known, from: begins.Index, begins: &begins, at: s.last, done: make(chan struct{})}
+	s.readers[r] = struct{}{}
+	return r, nil
+}
+
+// forget has nobody else join a stream.
+func (list *sharedStreams) forget(s *shared) {
+	list.mu.Lock()
+	defer list.mu.Unlock()
+	if list.list[s.key] == s {
+		delete(list.list, s.key)
+	}
+}
+
+// Next waits for the changes of one entry, as that of a stream alone does.
+func (r *sharedReader) Next(ctx context.Context) (protocol.Changes, error) {
+	s := r.of
+	if b := r.begins; b != nil {
+		r.begins = nil
+		return *b, nil
+	}
+	for {
+		s.mu.Lock()
+		at, own, closed := r.at, r.own, r.closed
+		s.mu.Unlock()
+		switch {
+		case closed:
+			return protocol.Changes{}, protocol.ErrClosed
+		case own != nil:
+			return own.Next(ctx)
+		case at == nil:
+			if err := r.part(ctx); err != nil {
+				return protocol.Changes{}, err
+			}
+			continue
+		case at.err != nil:
+			return protocol.Changes{}, at.err
+		}
+		if p := at.next.Load(); p != nil {
+			if changes, err, news := r.take(p); news {
+				return changes, err
+			}
+			continue
+		}
+		select {
+		case s.token <- struct{}{}:
+			changes, err, alone := r.read(ctx, at)
+			<-s.token
+			if alone || err != nil {
+				return changes, err
+			}
+		case <-at.ready:
+		case <-ctx.Done():
+			return protocol.Changes{}, ctx.Err()
+		case <-r.done:
+		}
+	}
+}
+
+// take looks at what has come, and reports whether it is news to this reader.
+func (r *sharedReader) take(p *piece) (protocol.Changes, error, bool) {
+	r.of.mu.Lock()
+	if r.at != nil {
+		r.at = p
+	}
+	r.of.mu.Unlock()
+	if p.err != nil {
+		return protocol.Changes{}, p.err, true
+	}
+	changes := p.changes
+	if len(changes.Changes) > 0 && changes.Index <= r.known {
+		return changes, nil, false
+	}
+	changes.Index = max(changes.Index, r.known)
+	changes.Age += int64(attempt.Elapsed(p.came, time.Now()))
+	r.from = max(r.from, changes.Index)
+	return changes, nil, true
+}
+
+// read reads the source for all that wait, behind the piece at the end of the list. Alone, there is
+// nobody to keep it for. An error is this reader's own.
+func (r *sharedReader) read(ctx context.Context, at *piece) (changes protocol.Changes, err error, alone bool) {
+	s := r.of
+	s.mu.Lock()
+	if at != s.last || r.closed || s.over {
+		s.mu.Unlock()
+		return changes, nil, false // it has come meanwhile
+	}
+	if len(s.readers) > 1 {
+		ctx, r.cancel = context.WithCancel(ctx)
+		defer r.cancel()
+	}
+	s.mu.Unlock()
+	changes, err = s.source.Next(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.cancel = nil
+	switch {
+	case err != nil && ctx.Err() != nil:
+		if r.closed {
+			err = protocol.ErrClosed
+		}
+		return changes, err, false
+	case err == nil && len(s.readers) == 1 && !r.closed:
+		s.index, r.from = max(s.index, changes.Index), max(r.from, changes.Index)
+		return changes, nil, true
+	}
+	s.add(changes, err)
+	return changes, nil, false
+}
+
+// add appends what has come to the list. Whoever is too far behind that goes on by itself.
+func (s *shared) add(changes protocol.Changes, err error) {
+	p := newPiece(s.last.bytes)
+	p.changes, p.err, p.came, p.bytes = changes, err, time.Now(), p.bytes+pieceOverhead
+	for i := range changes.Changes {
+		p.bytes += uint64(len(changes.Changes[i].Key) + len(changes.Changes[i].Value))
+	}
+	s.over = s.over || err != nil
+	s.index = max(s.index, changes.Index)
+	if p.bytes/(sharedBehindMax/8) != s.last.bytes/(sharedBehindMax/8) { // now and then
+		for r := range s.readers { // order does not matter: each by itself
+			if r.at != nil && p.bytes-r.at.bytes > sharedBehindMax && err == nil {
+				r.at = nil
+			}
+		}
+	}
+	last := s.last
+	s.last = p
+	last.next.Store(p)
+	close(last.ready)
+}
+
+// part gives a reader that is too far behind a stream of its own.
+func (r *sharedReader) part(ctx context.Context) error {
+	r.leave()
+	w := r.watch
+	w.From = max(1, r.from) // 0 would be now; no change is at 1
+	own, err := r.client.openStream(ctx, &w)
+	if err != nil {
+		return err
+	}
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if r.closed {
+		own.Close()
+		return protocol.ErrClosed
+	}
+	r.own = own
+	return nil
+}
+
+// leave takes the reader off its stream, which ends with the last one.
+func (r *sharedReader) leave() {
+	s := r.of
+	s.mu.Lock()
+	_, reads := s.readers[r]
+	delete(s.readers, r)
+	left := len(s.readers)
+	s.mu.Unlock()
+	switch {
+	case !reads:
+	case left > 0:
+		r.client.watches.Add(-1)
+	default:
+		r.client.shared.forget(s)
+		s.source.Close() // which counts for one
+	}
+}
+
+// Close ends the watch; a Next that waits returns an error.
+func (r *sharedReader) Close() {
+	s := r.of
+	s.mu.Lock()
+	if r.closed {
+		s.mu.Unlock()
+		return
+	}
+	r.closed = true
+	cancel, own := r.cancel, r.own
+	s.mu.Unlock()
+	close(r.done)
+	if cancel != nil {
+		cancel()
+	}
+	if own != nil {
+		own.Close()
+	}
+	r.leave()
+}
