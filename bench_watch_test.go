@@ -25,6 +25,43 @@ func BenchmarkWatches(b *testing.B) {
 	}
 }
 
+// BenchmarkWatchesOfTheSame has 400 watches of a whole map by one client, and writes as fast as they go.
+//
+//	go test -run xxx -bench WatchesOfTheSame -benchtime 3000x .
+func BenchmarkWatchesOfTheSame(b *testing.B) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	cluster, err := starling.OpenLocal(ctx, starling.LocalConfig{Actives: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cluster.Close()
+	m := starling.NewMap[string, int](cluster.Client, "m")
+	var done sync.WaitGroup
+	for range 400 {
+		events := m.Watch(ctx, starling.WatchOptions{})
+		done.Go(func() {
+			n := 0
+			for _, err := range events {
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if n++; n == b.N {
+					return
+				}
+			}
+		})
+	}
+	b.ResetTimer()
+	for n := range b.N {
+		if err := starling.NewMap[string, int](cluster.Nodes[0], "m").Put(ctx, "key", n); err != nil {
+			b.Fatal(err)
+		}
+	}
+	done.Wait()
+}
+
 const (
 	watchConnections = 100
 	watchKeys        = 2000
