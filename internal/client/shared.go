@@ -95,7 +95,7 @@ func (c *Client) join(ctx context.Context, w *protocol.Watch) (resources.WatchSt
 		select {
 		case <-s.opened:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, attempt.GaveUp(ctx.Err(), protocol.ErrUnavailable.With("no member has taken another watch of the same so far, which was begun before"))
 		}
 		if s.source == nil {
 			continue // another one may be allowed to wait for longer

@@ -342,3 +342,38 @@ func TestWhatWasReadForAllGrowsOlder(t *testing.T) {
 		}
 	})
 }
+
+// Whoever begins while another one looks for a member waits no longer than it may, and says why; it looks by
+// itself when that one has given up.
+func TestAWatchWaitsForNobodyElsesPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		c := newClient(t, s, Config{})
+		mustCommand(t, c, "before")
+		s.fateIs(fate{before: protocol.ErrUnavailable})
+		begin := func(patience time.Duration) chan error {
+			ended := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				w, err := c.Watch(ctx, watching(0))
+				if err == nil {
+					w.Close()
+				}
+				ended <- err
+			}()
+			synctest.Wait()
+			return ended
+		}
+		first, second, third := begin(10*time.Second), begin(time.Second), begin(time.Minute)
+		wantIs(t, <-second, []error{protocol.ErrUnavailable, context.DeadlineExceeded}, nil)
+		wantIs(t, <-first, []error{protocol.ErrUnavailable, context.DeadlineExceeded}, nil)
+		s.setFate(nil)
+		if err := <-third; err != nil {
+			t.Errorf("the one that may wait longer: %v", err)
+		}
+		if n := c.watches.Load(); n != 0 || len(c.shared.list) != 0 {
+			t.Errorf("%d watches are counted, and %d streams remembered, when none is open", n, len(c.shared.list))
+		}
+	})
+}
