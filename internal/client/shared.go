@@ -24,7 +24,10 @@ const sharedBehindMax = 1 << 20
 const pieceOverhead = 256
 
 // watchKey is what watches must have in common to share a stream.
-type watchKey struct{ resource, kind, prefix string }
+type watchKey struct {
+	resource, kind, prefix string
+	previous               bool
+}
 
 // sharedStreams are those of a client, by what they watch.
 type sharedStreams struct {
@@ -78,7 +81,7 @@ type sharedReader struct {
 
 // join returns a watch from now on. ctx bounds its opening.
 func (c *Client) join(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
-	key := watchKey{w.Resource, w.Type, string(w.Prefix)}
+	key := watchKey{w.Resource, w.Type, string(w.Prefix), w.Previous}
 	for {
 		c.shared.mu.Lock()
 		s := c.shared.list[key]
@@ -254,7 +257,7 @@ func (s *shared) add(changes protocol.Changes, err error) {
 	p := newPiece(s.last.bytes)
 	p.changes, p.err, p.came, p.bytes = changes, err, time.Now(), p.bytes+pieceOverhead
 	for i := range changes.Changes {
-		p.bytes += uint64(len(changes.Changes[i].Key) + len(changes.Changes[i].Value))
+		p.bytes += uint64(len(changes.Changes[i].Key) + len(changes.Changes[i].Value) + len(changes.Changes[i].Previous))
 	}
 	s.over = s.over || err != nil
 	s.index = max(s.index, changes.Index)

@@ -12,7 +12,7 @@ const (
 	// is looked for; it is that of internal/client.
 	watchAge = 5 * time.Second
 	// leaveSlack is what a search may take, with what was asked before it.
-	leaveSlack = 5 * time.Second
+	leaveSlack = 4 * time.Second
 )
 
 // link returns what the client knows of a member by its connection there.
