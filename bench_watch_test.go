@@ -86,7 +86,14 @@ func benchWatches(b *testing.B, watches int) {
 	}
 	key := func(n int) string { return fmt.Sprintf("%04d/k", n%watchKeys) }
 	memory, goroutines := inUse(), runtime.NumGoroutine()
-	l := &lags{}
+	want := 0
+	for w := range watches {
+		want += b.N / watchKeys
+		if w%watchKeys < b.N%watchKeys {
+			want++
+		}
+	}
+	l := &lags{want: want, all: make([]int64, 0, want), reached: make(chan struct{})}
 	var done, begun sync.WaitGroup
 	watching, stop := context.WithCancel(ctx)
 	for w := range watches {
@@ -108,13 +115,15 @@ func benchWatches(b *testing.B, watches int) {
 	}
 	begun.Wait()
 	perWatch, each := float64(inUse()-memory)/float64(watches), float64(runtime.NumGoroutine()-goroutines)/float64(watches)
-	m, next, begin := starling.NewMap[string, int64](cluster.Client, "m"), atomic.Int64{}, time.Now()
+	m, next := starling.NewMap[string, int64](cluster.Client, "m"), atomic.Int64{}
+	pace := time.NewTicker(time.Second / watchRate)
+	defer pace.Stop()
 	b.ResetTimer()
 	var writing sync.WaitGroup
 	for range watchWriters {
 		writing.Go(func() {
 			for n := next.Add(1) - 1; n < int64(b.N); n = next.Add(1) - 1 {
-				time.Sleep(time.Until(begin.Add(time.Duration(n) * time.Second / watchRate)))
+				<-pace.C
 				if err := m.Put(ctx, key(int(n)), time.Now().UnixNano()); err != nil {
 					b.Error(err)
 				}
@@ -123,19 +132,16 @@ func benchWatches(b *testing.B, watches int) {
 	}
 	writing.Wait()
 	b.StopTimer()
-	want := 0
-	for w := range watches {
-		want += b.N / watchKeys
-		if w%watchKeys < b.N%watchKeys {
-			want++
+	if want > 0 {
+		select {
+		case <-l.reached:
+		case <-ctx.Done():
+			b.Error(ctx.Err())
 		}
-	}
-	for l.len() < want && ctx.Err() == nil && !b.Failed() {
-		time.Sleep(time.Millisecond)
 	}
 	stop()
 	done.Wait()
-	if got := l.len(); got != want {
+	if got := len(l.all); got != want {
 		b.Errorf("%d events, want %d", got, want)
 	}
 	b.ReportMetric(l.within(0.5), "ms-p50")
@@ -147,20 +153,18 @@ func benchWatches(b *testing.B, watches int) {
 
 // lags are how late events came, in nanoseconds.
 type lags struct {
-	mu  sync.Mutex
-	all []int64
+	mu      sync.Mutex
+	all     []int64
+	want    int
+	reached chan struct{} // closed when there are as many as are wanted
 }
 
 func (l *lags) add(ns int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all = append(l.all, ns)
-}
-
-func (l *lags) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.all)
+	if l.all = append(l.all, ns); len(l.all) == l.want {
+		close(l.reached)
+	}
 }
 
 // within is in how many milliseconds a share came.

@@ -67,7 +67,7 @@ func (m *Member) CatchUp(now protocol.Instant, run Run) Verdict {
 	if m.installing || m.state == StateLeader && last.Term <= m.hard.Term {
 		return Old
 	}
-	if m.forgets(entries, configs, last.Index) {
+	if forgets(m, entries, configs, last.Index) {
 		return Old
 	}
 	if m.state == StateLeader {

@@ -117,7 +117,7 @@ func (m *Member) onAppend(from protocol.MemberID, a *protocol.Append) {
 		}
 		return
 	}
-	if m.forgets(entries, configs, a.Commit) {
+	if forgets(m, entries, configs, a.Commit) {
 		return
 	}
 	m.takeEntries(entries, configs)

@@ -71,11 +71,11 @@ func (m *Member) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.
 // contradicted ends the member: what is committed here contradicts what others
 // have. Nothing is truncated, and nothing is said any more.
 func (m *Member) contradicted(what string) {
-	m.end(protocol.TwoHistories(what))
+	end(m, protocol.TwoHistories(what))
 }
 
 // end ends the member: it says and takes nothing any more.
-func (m *Member) end(why error) {
+func end(m *Member, why error) {
 	if m.stopped {
 		return
 	}
@@ -85,13 +85,13 @@ func (m *Member) end(why error) {
 
 // forgets ends the member if it lacks a configuration, among entries above its commit index, that is committed and
 // needs it, and reports that.
-func (m *Member) forgets(entries []protocol.Entry, configs []protocol.ConfigurationAt, commit protocol.Index) bool {
+func forgets(m *Member, entries []protocol.Entry, configs []protocol.ConfigurationAt, commit protocol.Index) bool {
 	for _, c := range configs {
 		if len(entries) == 0 || c.Index < entries[0].Index || c.Index > commit || !c.Configuration.Needs(m.cfg.ID) {
 			continue
 		}
 		if t, held := m.logTerms.TermAt(c.Index); !held || t != entries[c.Index-entries[0].Index].Term {
-			m.end(protocol.HasForgotten(m.cfg.ID, c))
+			end(m, protocol.HasForgotten(m.cfg.ID, c))
 			return true
 		}
 	}

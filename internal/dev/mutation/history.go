@@ -68,14 +68,14 @@ func forgottenVotes() []Mutation {
 		{
 			Name: "forgotten-vote-by-append", Breaks: "what a leader sends brings back a vote that was forgotten",
 			File: "active/follower.go", Tests: []string{"./active"},
-			Old: "if m.forgets(entries, configs, a.Commit) {",
-			New: "if m.forgets(entries, nil, a.Commit) {",
+			Old: "if forgets(m, entries, configs, a.Commit) {",
+			New: "if forgets(m, entries, nil, a.Commit) {",
 		},
 		{
 			Name: "forgotten-vote-undecided", Breaks: "a configuration that is not committed ends the member that is to decide it",
 			File: "active/follower.go", Tests: []string{"./active"},
-			Old: "if m.forgets(entries, configs, a.Commit) {",
-			New: "if m.forgets(entries, configs, last) {",
+			Old: "if forgets(m, entries, configs, a.Commit) {",
+			New: "if forgets(m, entries, configs, last) {",
 		},
 		{
 			Name: "forgotten-vote-of-a-passive", Breaks: "a passive that has forgotten that it was the only voter becomes that again",
