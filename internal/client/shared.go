@@ -23,6 +23,10 @@ const sharedBehindMax = 1 << 20
 // pieceOverhead is what anything that came counts as, beside its keys and values.
 const pieceOverhead = 256
 
+// sharedRests is for how long a stream may not have been read that others join. A source says something once a second;
+// what lies there for longer is another past, and may be its end.
+const sharedRests = 3 * time.Second
+
 // watchKey is what watches must have in common to share a stream.
 type watchKey struct {
 	resource, kind, prefix string
@@ -40,12 +44,14 @@ type shared struct {
 	key    watchKey
 	opened chan struct{} // closed when source is set, or never will be
 	source *stream       // nil: it could not be opened
+	err    error         // why
 	token  chan struct{} // of whoever reads the source
 
 	mu      sync.Mutex
 	readers map[*sharedReader]struct{} // nobody joins once there are none
 	last    *piece
 	index   protocol.Index // everything up to it has come
+	read    time.Time      // when that came
 	over    bool           // the source has ended
 }
 
@@ -101,7 +107,10 @@ func (c *Client) join(ctx context.Context, w *protocol.Watch) (resources.WatchSt
 			return nil, attempt.GaveUp(ctx.Err(), protocol.ErrUnavailable.With("no member has taken another watch of the same so far, which was begun before"))
 		}
 		if s.source == nil {
-			continue // another one may be allowed to wait for longer
+			if attempt.Permanent(s.err) {
+				return nil, s.err
+			}
+			continue // this one may wait for longer
 		}
 		if r, err := c.another(s, w); r != nil || err != nil {
 			return r, err
@@ -120,20 +129,22 @@ func (c *Client) first(ctx context.Context, s *shared, w *protocol.Watch) (resou
 		}
 	}
 	if err != nil {
+		s.err = err
 		c.shared.forget(s)
 		return nil, err
 	}
 	r := &sharedReader{client: c, watch: *w, of: s, from: begins.Index, begins: &begins, at: s.last, done: make(chan struct{})}
-	s.readers[r], s.index, s.source = struct{}{}, begins.Index, source
+	s.readers[r], s.index, s.read, s.source = struct{}{}, begins.Index, time.Now(), source
 	return r, nil
 }
 
-// another has one more read a stream; nil: it has just ended.
+// another has one more read a stream; nil: it has ended, or nobody reads it.
 func (c *Client) another(s *shared, w *protocol.Watch) (resources.WatchStream, error) {
 	known := c.seen.index()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || len(s.readers) == 0 {
+	rests := len(s.token) == 0 && attempt.Elapsed(s.read, time.Now()) > sharedRests
+	if s.over || len(s.readers) == 0 || rests {
 		c.shared.forget(s)
 		return nil, nil
 	}
@@ -172,7 +183,7 @@ func (r *sharedReader) Next(ctx context.Context) (protocol.Changes, error) {
 		case own != nil:
 			return own.Next(ctx)
 		case at == nil:
-			if err := r.part(ctx); err != nil {
+			if err := r.part(); err != nil {
 				return protocol.Changes{}, err
 			}
 			continue
@@ -210,14 +221,19 @@ func (r *sharedReader) take(p *piece) (protocol.Changes, error, bool) {
 	if p.err != nil {
 		return protocol.Changes{}, p.err, true
 	}
-	changes := p.changes
+	changes, news := r.told(p.changes)
+	changes.Age += int64(attempt.Elapsed(p.came, time.Now()))
+	return changes, nil, news
+}
+
+// told is what has come as this reader is told it, if that is news to it.
+func (r *sharedReader) told(changes protocol.Changes) (protocol.Changes, bool) {
 	if len(changes.Changes) > 0 && changes.Index <= r.known {
-		return changes, nil, false
+		return changes, false
 	}
 	changes.Index = max(changes.Index, r.known)
-	changes.Age += int64(attempt.Elapsed(p.came, time.Now()))
 	r.from = max(r.from, changes.Index)
-	return changes, nil, true
+	return changes, true
 }
 
 // read reads the source for all that wait, behind the piece at the end of the list. Alone, there is
@@ -229,10 +245,8 @@ func (r *sharedReader) read(ctx context.Context, at *piece) (changes protocol.Ch
 		s.mu.Unlock()
 		return changes, nil, false // it has come meanwhile
 	}
-	if len(s.readers) > 1 {
-		ctx, r.cancel = context.WithCancel(ctx)
-		defer r.cancel()
-	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	defer r.cancel()
 	s.mu.Unlock()
 	changes, err = s.source.Next(ctx)
 	s.mu.Lock()
@@ -245,8 +259,9 @@ func (r *sharedReader) read(ctx context.Context, at *piece) (changes protocol.Ch
 		}
 		return changes, err, false
 	case err == nil && len(s.readers) == 1 && !r.closed:
-		s.index, r.from = max(s.index, changes.Index), max(r.from, changes.Index)
-		return changes, nil, true
+		s.index, s.read = max(s.index, changes.Index), time.Now()
+		changes, news := r.told(changes)
+		return changes, nil, news
 	}
 	s.add(changes, err)
 	return changes, nil, false
@@ -260,7 +275,7 @@ func (s *shared) add(changes protocol.Changes, err error) {
 		p.bytes += uint64(len(changes.Changes[i].Key) + len(changes.Changes[i].Value) + len(changes.Changes[i].Previous))
 	}
 	s.over = s.over || err != nil
-	s.index = max(s.index, changes.Index)
+	s.index, s.read = max(s.index, changes.Index), p.came
 	if p.bytes/(sharedBehindMax/8) != s.last.bytes/(sharedBehindMax/8) { // now and then
 		for r := range s.readers { // order does not matter: each by itself
 			if r.at != nil && p.bytes-r.at.bytes > sharedBehindMax && err == nil {
@@ -274,15 +289,17 @@ func (s *shared) add(changes protocol.Changes, err error) {
 	close(last.ready)
 }
 
-// part gives a reader that is too far behind a stream of its own.
-func (r *sharedReader) part(ctx context.Context) error {
+// part gives a reader that is too far behind a stream of its own, which is at no member so far.
+func (r *sharedReader) part() error {
 	r.leave()
 	w := r.watch
 	w.From = max(1, r.from) // 0 would be now; no change is at 1
-	own, err := r.client.openStream(ctx, &w)
+	own, err := r.client.newStream(&w)
 	if err != nil {
 		return err
 	}
+	own.watch.Taken() // as a watch goes on that has lost its member
+	own.lost = protocol.ErrUnavailable.With("no member has taken the watch again so far, which was too far behind others of the same")
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()
 	if r.closed {

@@ -53,13 +53,22 @@ func (c *Client) counts() error {
 	return nil
 }
 
-// openStream opens a stream.
-func (c *Client) openStream(ctx context.Context, w *protocol.Watch) (*stream, error) {
+// newStream returns a stream that is at no member.
+func (c *Client) newStream(w *protocol.Watch) (*stream, error) {
 	if err := c.counts(); err != nil {
 		return nil, err
 	}
 	s := &stream{client: c, watch: attempt.NewWatch(w, c.seen.index(), *c.pause())}
 	s.life, s.end = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// openStream opens a stream.
+func (c *Client) openStream(ctx context.Context, w *protocol.Watch) (*stream, error) {
+	s, err := c.newStream(w)
+	if err != nil {
+		return nil, err
+	}
 	inner, err := s.open(ctx)
 	if err != nil {
 		s.end()
@@ -166,7 +175,10 @@ func (s *stream) current(ctx context.Context) (resources.WatchStream, error) {
 		select {
 		case err := <-s.opening:
 			s.opening = nil
-			if err != nil {
+			switch {
+			case err != nil && s.isClosed():
+				return nil, protocol.ErrClosed
+			case err != nil:
 				return nil, err
 			}
 		case <-idle.C:
