@@ -127,7 +127,7 @@ func TestAPreviousValueOfAnotherType(t *testing.T) {
 	ctx, cluster := open(t, starling.LocalConfig{Actives: 1})
 	texts, numbers := starling.NewMap[string, string](cluster.Client, "m"), starling.NewMap[string, int](cluster.Client, "m")
 	events := numbers.Watch(ctx, starling.WatchOptions{Previous: true})
-	if err := errors.Join(texts.Put(ctx, "k", "x"), numbers.Put(ctx, "k", 1), numbers.Put(ctx, "k", 2)); err != nil {
+	if err := errors.Join(texts.Put(ctx, "k", "x"), numbers.Put(ctx, "k", 1), numbers.Put(ctx, "k", 2), texts.Put(ctx, "k", "y")); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
@@ -140,8 +140,12 @@ func TestAPreviousValueOfAnotherType(t *testing.T) {
 			t.Errorf("the number that replaces it: got %+v, %v", e, err)
 		case n == 3 && (err != nil || e.Previous != 1 || e.Value != 2):
 			t.Errorf("the next one: got %+v, %v", e, err)
+		case n == 4 && (!errors.As(err, &bad) || bad.Previous || e.PreviousKind != starling.PreviousValue || e.Previous != 2):
+			t.Errorf("the text again: got %+v, %v, want that it was 2", e, err)
+		case n < 3 && (e.PreviousKind == starling.PreviousValue || e.Previous != 0):
+			t.Errorf("event %d says that it was %d", n, e.Previous)
 		}
-		if n == 3 {
+		if n == 4 {
 			break
 		}
 	}

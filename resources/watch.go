@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -61,7 +62,8 @@ type PreviousKind uint8
 
 const (
 	// PreviousUnknown: nothing is, because the watch has not asked, or because the entry has changed
-	// values of more than 4 MiB: those beyond it are not kept. It does not mean that there was none.
+	// values of more than 4 MiB: those beyond it are not kept; or it cannot be read, which a [DecodeError] says.
+	// It does not mean that there was none.
 	PreviousUnknown = PreviousKind(protocol.PreviousUnknown)
 	// PreviousNone: there was no such key.
 	PreviousNone = PreviousKind(protocol.PreviousNone)
@@ -131,6 +133,7 @@ func (k Keys[K, V]) watchable() watchable[K, V] {
 }
 
 func (t Table[K, V]) watchable() watchable[K, V] {
+	invariant.Check(len(t.prefix) > 0, "a watch of a table that NewTable has not made")
 	return watchable[K, V]{
 		begins: t.prefix, parse: ParseKey[K],
 		prefix: func(prefix []byte) ([]byte, error) {
@@ -150,6 +153,7 @@ func (t Table[K, V]) watchable() watchable[K, V] {
 }
 
 func (c Cell[T]) watchable() watchable[struct{}, T] {
+	invariant.Check(len(c.key) > 0, "a watch of a cell that NewCell has not made")
 	return watchable[struct{}, T]{
 		begins: c.key, alone: true,
 		prefix: func(prefix []byte) ([]byte, error) {
@@ -174,7 +178,10 @@ type Watch[K, V any] struct {
 //
 //	var Bids = resources.NewWatch(Type, bids)
 func NewWatch[K, V any](t *Type, of Watchable[K, V]) *Watch[K, V] {
-	return &Watch[K, V]{t, of.watchable()}
+	invariant.Check(of != nil, "a watch of nothing: give it a table, a cell or Keys")
+	w := of.watchable()
+	invariant.Check(w.prefix != nil && w.parse != nil && w.text != nil, "a watch of keys without a function: Keys needs Prefix, Parse and Text")
+	return &Watch[K, V]{t, w}
 }
 
 // Watch begins a watch of the named instance, and returns when a member has taken it: what is acknowledged from then on
@@ -232,6 +239,7 @@ type running[K, V any] struct {
 	err         error
 	unlessEnded func() bool
 	ranged      atomic.Bool
+	marked      time.Time // when the last bookmark was yielded
 }
 
 func (r *running[K, V]) events(yield func(Event[K, V], error) bool) {
@@ -262,8 +270,13 @@ func (r *running[K, V]) tell(changes *protocol.Changes, yield func(Event[K, V], 
 	came := time.Now()
 	ours := r.ours(changes.Changes)
 	bookmark := Event[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
-	if len(ours) == 0 && r.bookmarks && !yield(bookmark, nil) {
-		return false
+	if len(ours) == 0 && r.bookmarks {
+		if len(changes.Changes) > 0 && came.Sub(r.marked) < time.Second {
+			return true // what concerns others may come all the time
+		}
+		if r.marked = came; !yield(bookmark, nil) {
+			return false
+		}
 	}
 	for i := range ours {
 		if err := r.ctx.Err(); err != nil {
@@ -307,9 +320,16 @@ func (r *running[K, V]) event(c *protocol.Change, index protocol.Index) (e Event
 		e.Value, err = ParseValue[V](c.Value)
 	}
 	what := ""
-	if err == nil && e.PreviousKind == PreviousValue {
-		if e.Previous, err = ParseValue[V](c.Previous); err != nil {
-			bad.Value, bad.Deleted, bad.Previous, what = c.Previous, false, true, " before"
+	if e.PreviousKind == PreviousValue {
+		before, unread := ParseValue[V](c.Previous)
+		switch {
+		case unread == nil:
+			e.Previous = before
+		case err == nil:
+			err, bad.Value, bad.Deleted, bad.Previous, what = unread, c.Previous, false, true, " before"
+			fallthrough
+		default:
+			e.PreviousKind = PreviousUnknown // it is not the zero value
 		}
 	}
 	if err == nil {

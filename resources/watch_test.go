@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -76,25 +78,59 @@ func TestWatchesOfTablesAndCells(t *testing.T) {
 	}
 }
 
-// An entry that changes another cell alone, whose name begins alike, is a bookmark to a watch of this one.
+// Entries that change another cell alone, whose name begins alike, are bookmarks to a watch of this one, and of those
+// there is one a second, however often that cell is written.
 func TestAWatchOfACellPassesOverOthers(t *testing.T) {
-	ctx, c := context.Background(), resourcetest.NewCaller(t, meterType)
-	events := onTop.Watch(ctx, c, "m", resources.WatchOptions{Bookmarks: true})
-	for range 2 {
-		if _, err := note.Do(ctx, c, "m", reading{"x", -1}); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, c := context.Background(), resourcetest.NewCaller(t, meterType)
+		events := onTop.Watch(ctx, c, "m", resources.WatchOptions{Bookmarks: true})
+		write := func(r reading) {
+			if _, err := note.Do(ctx, c, "m", r); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	var last uint64
-	n := 0
-	for e, err := range events {
-		if err != nil || e.Kind != resources.EventBookmark || e.Index < last {
-			t.Fatalf("got %v of %d, %v, want a bookmark", e.Kind, e.Index, err)
+		for range 100 {
+			write(reading{"x", -1})
 		}
-		if last = e.Index; n == 2 {
-			break
+		write(reading{"x", 7})
+		var got []resources.EventKind
+		var last uint64
+		for e, err := range events {
+			if err != nil || e.Index < last {
+				t.Fatalf("got %v of %d, %v, behind %d", e.Kind, e.Index, err, last)
+			}
+			got, last = append(got, e.Kind), e.Index
+			if e.Kind == resources.EventPut && e.Value == 7 {
+				time.Sleep(time.Second)
+				write(reading{"x", -1}) // which deletes this one
+				write(reading{"x", -1})
+			}
+			if len(got) == 4 {
+				break
+			}
 		}
-		n++
+		if want := []resources.EventKind{resources.EventBookmark, resources.EventPut, resources.EventDelete, resources.EventBookmark}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+// What cannot be watched is found when the program starts.
+func TestWatchesOfNothingAreRefused(t *testing.T) {
+	for what, make := range map[string]func(){
+		"nil":          func() { resources.NewWatch[string, int](meterType, nil) },
+		"a zero table": func() { resources.NewWatch(meterType, resources.Table[string, int]{}) },
+		"a zero cell":  func() { resources.NewWatch(meterType, resources.Cell[int]{}) },
+		"no functions": func() { resources.NewWatch(meterType, resources.Keys[string, int]{}) },
+	} {
+		func() {
+			defer func() {
+				if r := fmt.Sprint(recover()); !strings.Contains(r, "a watch of") {
+					t.Errorf("%s: got %s, want a sentence", what, r)
+				}
+			}()
+			make()
+		}()
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	// own.
 	changeOverhead = 160
 	nodeOverhead   = 256
+	// versionOverhead is what a previous value costs beside its bytes.
+	versionOverhead = 64
 	// previousFraction is the part of the ring that the previous values of one entry may
 	// take. To delete a resource must not keep all of it.
 	previousFraction = 8
@@ -162,7 +164,7 @@ func (h *hub) note(sp *state.Space, r *state.Record, before, v *state.Version) {
 // entryEnds makes one node per resource of what was noted.
 func (h *hub) entryEnds(i protocol.Index) {
 	for len(h.noted) > 0 {
-		sp, rest := h.noted[0].space, h.noted[:0:0]
+		sp, rest := h.noted[0].space, []notedChange(nil) // not a slice of these, which would hold them
 		n := &changesNode{index: i, resource: sp.Name(), kind: sp.Kind(), size: nodeOverhead}
 		changes, previous := h.scratch[:0], 0
 		if len(h.noted) > 1 {
@@ -173,11 +175,13 @@ func (h *hub) entryEnds(i protocol.Index) {
 				rest = append(rest, c)
 				continue
 			}
-			// Nothing but the ring needs it any more.
-			if previous += len(c.before.Value()); previous > h.limitBytes/previousFraction {
-				c.before = nil
-			} else {
-				n.size += len(c.before.Value())
+			if !c.before.Gone() { // nothing but the ring needs it any more
+				weight := len(c.before.Value()) + versionOverhead
+				if previous += weight; previous > h.limitBytes/previousFraction {
+					c.before = nil
+				} else {
+					n.size += weight
+				}
 			}
 			changes = append(changes, c.recordChange)
 			n.size += len(c.record.Key()) + len(c.version.Value()) + changeOverhead

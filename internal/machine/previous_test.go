@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/starlinghq/starling/internal/machine"
@@ -151,8 +152,63 @@ func TestToDeleteMuchKeepsLittle(t *testing.T) {
 			}
 		}
 	}
-	if known != 8 {
-		t.Errorf("the previous values of %d keys are kept, want the 8 that an eighth of the ring has room for", known)
+	if known != 7 {
+		t.Errorf("the previous values of %d keys are kept, want the 7 that an eighth of the ring has room for", known)
+	}
+}
+
+// [S] To delete a large resource frees its memory, however many keys it has.
+func TestToDeleteManyKeysFreesThem(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	l.m = machine.New(machine.Config{Registry: l.m.Registry(), RingBytes: 64 << 10})
+	inUse := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	empty, value := inUse(), bytes.Repeat([]byte{'v'}, 4000)
+	for k := range 6000 {
+		put(t, l, "m", string(key(k)), string(value))
+	}
+	full := inUse() - empty
+	if _, err := resources.Delete(context.Background(), l, "m", ""); err != nil {
+		t.Fatal(err)
+	}
+	if left := inUse() - empty; full < 20<<20 || left > full/4 {
+		t.Errorf("%d MiB are left of %d, when all is deleted", left>>20, full>>20)
+	}
+	runtime.KeepAlive(l)
+}
+
+// The values of an entry may be too many to be kept; that keys are new is known all the same.
+func TestANewKeyIsKnownToBeNewHoweverLargeItsEntry(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	l.m = machine.New(machine.Config{Registry: l.m.Registry(), RingBytes: 64 << 10})
+	var pairs kvmap.Pairs
+	for k := range 40 {
+		if k < 20 {
+			put(t, l, "m", string(key(k)), string(bytes.Repeat([]byte{'v'}, 1000)))
+		}
+		pairs = append(pairs, kvmap.Pair{Key: key(k), Value: []byte{1}})
+	}
+	start := l.m.Applied()
+	if _, err := kvmap.PutAll.Do(t.Context(), l, "m", pairs); err != nil {
+		t.Fatal(err)
+	}
+	w := previous(t, l.m, start, 0)
+	next(t, w)
+	c, err := w.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[protocol.PreviousKind]int{}
+	for _, change := range c.Changes {
+		kinds[change.PreviousKind]++
+	}
+	if kinds[protocol.PreviousNone] != 20 || kinds[protocol.PreviousValue] != 7 {
+		t.Errorf("got %v, want 20 keys that were not there, and the values of 7", kinds)
 	}
 }
 

@@ -232,6 +232,12 @@ func previousValues() []Mutation {
 			New: "previous < 0 {",
 		},
 		{
+			Name: "deleted-and-noted", Breaks: "[S] what is deleted to have room stays in memory, in the notes on an entry that is over",
+			File: "internal/machine/hub.go", Tests: []string{"./internal/machine"},
+			Old: "[]notedChange(nil) //",
+			New: "h.noted[:0:0] //",
+		},
+		{
 			Name: "previous-left-behind", Breaks: "what a key was before is lost when its change leaves memory",
 			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
 			Old: "changeOf(c, true)",
