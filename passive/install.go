@@ -49,7 +49,7 @@ func (m *Member) beginAfter(b protocol.Begin) {
 	m.lastSum, m.lastTime = b.Sum, b.Time
 	m.ready.Delta = protocol.Delta{}
 	m.state.Commit, m.written, m.cut = b.Index, b.Index, false
-	m.unwritten = m.flying
+	m.unwritten, m.waiting = m.flying, nil
 	m.raiseTerm(b.Term)
 	m.event(protocol.EventConfiguration, protocol.MemberID{}, b.Configuration.Index, b.Configuration.Configuration.String())
 }

@@ -28,6 +28,11 @@ import (
 // filling its memory.
 const UnwrittenBytesMax = 16 << 20
 
+// writeBytesMax is what one write holds, unless one entry has more. Whoever reads some
+// of its entries back from the disk reads all of them: a member that fell behind would
+// otherwise read everything that it got meanwhile for each piece that it applies.
+const writeBytesMax = 256 << 10
+
 // Config says who the member is.
 type Config struct {
 	ID protocol.MemberID
@@ -102,6 +107,7 @@ type Member struct {
 
 	written   protocol.Index // highest index given to a write
 	unwritten int            // bytes taken and not answered by Persisted yet
+	waiting   []piece        // what follows written, a write each
 	inFlight  protocol.WriteID
 	flying    int // bytes of the write in flight
 	nextID    protocol.WriteID
@@ -110,6 +116,12 @@ type Member struct {
 
 	announced protocol.Index // commit index of the last Ready
 	ready     protocol.Ready
+}
+
+// piece is entries up to an index that are written together.
+type piece struct {
+	last  protocol.Index
+	bytes int
 }
 
 // New starts the role.
@@ -186,7 +198,7 @@ func (m *Member) HasReady() bool {
 }
 
 // Ready returns everything since the last call. While a write is in flight the
-// next one gathers; entries are in Delta at once.
+// next ones gather; entries are in Delta at once.
 func (m *Member) Ready() protocol.Ready {
 	out := m.ready
 	m.ready = protocol.Ready{}
@@ -202,21 +214,26 @@ func (m *Member) wantsWrite() bool {
 	return m.dirty || m.cut || m.written < m.logTerms.LastIndex()
 }
 
-// write makes the next write of everything that waits. It is not synced: what
+// write makes the next write of what waits. It is not synced: what
 // a passive holds is held by a majority already, and a passive that loses its
 // last entries fetches them again.
 func (m *Member) write() *protocol.Write {
+	next := piece{last: m.written}
+	if len(m.waiting) > 0 {
+		next, m.waiting = m.waiting[0], m.waiting[1:]
+	}
 	w := &protocol.Write{
 		ID: m.nextID, State: m.state,
 		Truncate: m.cut, After: m.written,
-		First: m.written + 1, Last: m.logTerms.LastIndex(),
+		First: m.written + 1, Last: next.last,
 	}
+	w.State.Commit = next.last
 	if !w.Truncate {
 		w.After = 0
 	}
 	m.nextID++
 	m.inFlight = w.ID
-	m.flying = m.unwritten
+	m.flying = next.bytes
 	m.written = w.Last
 	m.cut, m.dirty = false, false
 	return w

@@ -3,6 +3,7 @@ package passive
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -391,9 +392,49 @@ func TestSlowDiskBoundsMemory(t *testing.T) {
 	}
 	m.Ready()
 	m.Persisted(0, id)
-	m.Persisted(0, m.Ready().Write.ID)
+	for m.HasReady() {
+		m.Persisted(0, m.Ready().Write.ID)
+	}
 	if got := m.Take(0, run(h, i, 20, 20)); got != Taken {
-		t.Errorf("got %s after the write, want taken", got)
+		t.Errorf("got %s after the writes, want taken", got)
+	}
+}
+
+// What gathers while a write is in flight is written in pieces: who reads an entry back
+// reads all that were written with it. Each piece says that the log is committed as far
+// as it goes, and no further: the disk would be missing what was committed.
+func TestWhatGatheredIsWrittenInPieces(t *testing.T) {
+	h := make([]protocol.Entry, 40)
+	for i := range h {
+		bytes := 50_000
+		if i == 20 {
+			bytes = 2 * writeBytesMax
+		}
+		h[i] = protocol.Entry{Index: protocol.Index(i + 1), Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, bytes)}
+	}
+	seal(h)
+	m := fresh()
+	m.Take(0, run(h, 1, 1, 40))
+	w := m.Ready().Write
+	m.Take(0, run(h, 2, 10, 40))
+	m.Take(0, run(h, 11, 40, 40))
+	var sizes []int
+	for written := protocol.Index(0); w != nil; w = m.Ready().Write {
+		if w.First != written+1 || w.State.Commit != w.Last {
+			t.Fatalf("got write %+v after %d", w, written)
+		}
+		sizes = append(sizes, int(w.Last-written))
+		if n := protocol.RawSize(h[written:w.Last]); n > writeBytesMax && w.Last > w.First {
+			t.Errorf("entries %d to %d have %d bytes, want %d at most", w.First, w.Last, n, writeBytesMax)
+		}
+		written = w.Last
+		m.Persisted(0, w.ID)
+	}
+	if want := []int{1, 5, 5, 5, 4, 1, 5, 5, 5, 4}; !slices.Equal(sizes, want) {
+		t.Errorf("got writes of %d entries, want %d", sizes, want)
+	}
+	if m.unwritten != 0 || m.written != 40 {
+		t.Errorf("%d bytes wait, written to %d; want none and 40", m.unwritten, m.written)
 	}
 }
 

@@ -75,6 +75,7 @@ func (m *Member) appendRun(fresh []protocol.Entry, sum protocol.LogSum, changes 
 	for i := range fresh {
 		m.logTerms.Append(fresh[i].Term)
 		m.lastTime = max(m.lastTime, fresh[i].Time)
+		m.wait(fresh[i].Index, len(fresh[i].Raw))
 	}
 	for _, at := range changes {
 		m.confs.Append(at)
@@ -83,10 +84,19 @@ func (m *Member) appendRun(fresh []protocol.Entry, sum protocol.LogSum, changes 
 	last := fresh[len(fresh)-1]
 	m.lastSum = sum
 	m.state.Commit = last.Index
-	m.unwritten += protocol.RawSize(fresh)
 	m.raiseTerm(last.Term)
 	m.ready.Delta.Entries, m.ready.Delta.Summed = append(m.ready.Delta.Entries, fresh...), true
 	m.event(protocol.EventCommitted, protocol.MemberID{}, last.Index, "")
+}
+
+// wait adds an entry to what waits for the disk.
+func (m *Member) wait(i protocol.Index, bytes int) {
+	m.unwritten += bytes
+	if n := len(m.waiting); n > 0 && m.waiting[n-1].bytes+bytes <= writeBytesMax {
+		m.waiting[n-1] = piece{i, m.waiting[n-1].bytes + bytes}
+		return
+	}
+	m.waiting = append(m.waiting, piece{i, bytes})
 }
 
 // raiseTerm takes over a higher term. The vote belonged to the lower one.
