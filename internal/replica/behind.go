@@ -259,7 +259,12 @@ func (b *behind) describe(now protocol.Instant) string {
 // needs returns which entry of the log this member needs next, if it is far
 // behind: others keep the log from there on for a while.
 func (b *behind) needs() protocol.Index {
-	if !b.far || b.install.Phase != install.None || !b.standing.may(mayApply) {
+	switch {
+	case !b.far:
+		return 0
+	case b.install.Phase != install.None:
+		return b.install.D.Index + 1 // also while the log begins anew, and nothing is fetched any more
+	case !b.standing.may(mayApply):
 		return 0
 	}
 	return min(b.log.commit, b.log.tail.last()) + 1

@@ -354,18 +354,23 @@ func TestInstallingMemberSaysWhatItNeeds(t *testing.T) {
 	if got := g.saysNeeds(); got.Installing != 80 || got.Needs != 81 {
 		t.Errorf("building: says %+v, want 80 and what follows it", got)
 	}
+	needs := func(when string) {
+		if got, want := g.saysNeeds(), (protocol.Behind{Needs: 81}); got != want {
+			t.Errorf("%s: says %+v, want %+v", when, got, want)
+		}
+	}
 	g.r.InstallFinished(g.now, []storage.Manifest{d}, 0, nil)
 	e := g.r.Effects()
+	needs("while the log begins anew")
 	g.r.Persisted(g.now, e.Persist.ID, nil)
 	e = g.r.Effects()
 	if len(e.Apply) != 1 || e.Apply[0].Installed != 80 {
 		t.Fatalf("applies %+v, want the state of 80", e.Apply)
 	}
+	needs("while the state is put in")
 	g.r.Applied(g.now, Applied{Last: 80})
 	g.turn()
-	if got, want := g.saysNeeds(), (protocol.Behind{Needs: 81}); got != want {
-		t.Errorf("installed: says %+v, want %+v", got, want)
-	}
+	needs("installed")
 	g.after(lookEvery)
 	g.wantBehind("installed", true, "applied 80 of 10000")
 	if n := g.r.Status(g.now).Installs; n != 1 {

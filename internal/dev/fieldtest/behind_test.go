@@ -136,7 +136,8 @@ func (c *cluster) keepWriting(to *member, prefix string, keys, size, perSecond i
 
 // A passive that runs a fifth of the time gets level while others write, in one
 // fetch: what it fetches is kept for it, and the log that it needs when it has it.
-// No other test runs beside: a fifth of what those leave is less than is written.
+// No other test of the package runs beside, and not much is written: a fifth of what
+// those of other packages leave has to be more. BehindAtFullSize writes at full rates.
 func TestMemberThatIsStoppedMostOfTheTimeGetsLevel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: a fifth of a process under the race detector takes less than is written")
@@ -148,7 +149,7 @@ func TestMemberThatIsStoppedMostOfTheTimeGetsLevel(t *testing.T) {
 	}
 	c.begin()
 	c.fillKeys(c.members[0], "calm", 600, 50_000)
-	_, stop := c.keepWriting(c.members[0], "busy", 50, 10_000, 100)
+	_, stop := c.keepWriting(c.members[0], "busy", 50, 10_000, 40)
 	defer stop()
 	before := 0
 	c.eventually(func() error {

@@ -75,6 +75,18 @@ func fillsUp() []Mutation {
 			Old: "\twhy := h.cramps(&s)\n\tif why == \"\" {",
 			New: "\twhy := h.cramped\n\tif why == \"\" {",
 		},
+		{
+			Name: "needs-nothing-for-a-while", Breaks: "a member whose log begins anew after a checkpoint says that it needs nothing: what follows is given up meanwhile, and it fetches the next one",
+			File: "internal/replica/behind.go", Tests: []string{"./internal/replica"},
+			Old: "\t\treturn b.install.D.Index + 1 // also",
+			New: "\t\treturn 0 // also",
+		},
+		{
+			Name: "gathered-in-one-write", Breaks: "all that came while a passive's disk was busy is one record, which is read as a whole for each entry of it",
+			File: "passive/run.go", Tests: []string{"./passive"},
+			Old: "m.waiting[n-1].bytes+bytes <= writeBytesMax {",
+			New: "m.waiting[n-1].bytes+bytes <= UnwrittenBytesMax {",
+		},
 	}
 }
 
