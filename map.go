@@ -206,7 +206,7 @@ type WatchOptions = resources.WatchOptions
 // EventKind says what a MapEvent tells.
 type EventKind = resources.EventKind
 
-// What a MapEvent tells.
+// What an event of a watch tells.
 const (
 	EventPut      = resources.EventPut
 	EventDelete   = resources.EventDelete
