@@ -322,6 +322,7 @@ func TestAnUnknownKindDoesNotEndTheStream(t *testing.T) {
 func FuzzLaterFields(f *testing.F) {
 	for _, m := range fullMessages() {
 		f.Add(AppendMessage(nil, m), laterFields()[3], uint8(2))
+		f.Add(AppendMessage(nil, m), laterFields()[0], uint8(laterFieldsMax-added[m.Kind()]))
 	}
 	f.Fuzz(func(t *testing.T, src, field []byte, n uint8) {
 		m, err := DecodeMessage(src)
@@ -336,7 +337,8 @@ func FuzzLaterFields(f *testing.F) {
 			f.Body = EncodeFrameBody(f)
 			plain = AppendMessage(nil, m)
 		}
-		fields := slicesRepeat(field, int(n)%laterFieldsMax)
+		most := laterFieldsMax - added[m.Kind()] // as in TestLaterFieldsAreBounded
+		fields := slicesRepeat(field, int(n)%(most+1))
 		got, err := DecodeMessage(newer(m, fields))
 		if CheckMsgpack(field) == nil || len(fields) == 0 {
 			if err != nil {
