@@ -35,6 +35,9 @@ func mustCommand(t *testing.T, c *Client, argument string) protocol.Result {
 	if err != nil {
 		t.Fatalf("command %q: %v", argument, err)
 	}
+	if result.Code != "" {
+		t.Fatalf("command of %d bytes: %s", len(argument), result.Code)
+	}
 	return result
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{executed: map[string]int{}, start: time.Now()}
-	hits := resources.NewTable[string, int]("hits")
+	hits, large := resources.NewTable[string, int]("hits"), resources.NewTable[string, string]("large")
 	counting := resources.NewType("count", 1,
 		resources.NewCommand("count", func(tx *resources.Tx, name string) (string, error) {
 			s.executed[name]++
@@ -60,6 +61,9 @@ func newServer(t *testing.T) *server {
 				return "", err
 			}
 			return name, hits.Put(tx, name, n+1)
+		}),
+		resources.NewCommand("large", func(tx *resources.Tx, name string) (string, error) {
+			return name, large.Put(tx, "one", name+strings.Repeat("x", protocol.ValueBytesMax-6))
 		}),
 		resources.NewCommand("fail", func(_ *resources.Tx, name string) (string, error) {
 			s.executed[name]++

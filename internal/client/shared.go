@@ -16,8 +16,9 @@ import (
 // and go on from now share one stream. Whoever waits for what comes next reads it for all, so no goroutine does only that, and
 // who watches alone reads as without this.
 
-// sharedBehindMax is how many bytes of changes a reader may be behind the fastest one that shares its stream: then it
-// gets a stream of its own, which the member holds back for it.
+// sharedBehindMax is how many bytes of changes a reader may be behind the fastest one that shares its stream, beside the
+// piece that it takes next and the one that comes: then it gets a stream of its own, which the member holds back for it,
+// until it has come as far as the others.
 const sharedBehindMax = 1 << 20
 
 // pieceOverhead is what anything that came counts as, beside its keys and values.
@@ -82,7 +83,7 @@ type sharedReader struct {
 	at     *piece             // the last one that was looked at; nil: it is too far behind
 	cancel context.CancelFunc // of its reading for all
 	closed bool
-	own    resources.WatchStream // once it is too far behind
+	own    resources.WatchStream // while it is too far behind
 }
 
 // join returns a watch from now on. ctx bounds its opening.
@@ -143,8 +144,7 @@ func (c *Client) another(s *shared, w *protocol.Watch) (resources.WatchStream, e
 	known := c.seen.index()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rests := len(s.token) == 0 && attempt.Elapsed(s.read, time.Now()) > sharedRests
-	if s.over || len(s.readers) == 0 || rests {
+	if !s.lives() {
 		c.shared.forget(s)
 		return nil, nil
 	}
@@ -155,6 +155,12 @@ func (c *Client) another(s *shared, w *protocol.Watch) (resources.WatchStream, e
 	r := &sharedReader{client: c, watch: *w, of: s, known: known, from: begins.Index, begins: &begins, at: s.last, done: make(chan struct{})}
 	s.readers[r] = struct{}{}
 	return r, nil
+}
+
+// lives reports whether others may join: it has not ended, and is read.
+func (s *shared) lives() bool {
+	rests := len(s.token) == 0 && attempt.Elapsed(s.read, time.Now()) > sharedRests
+	return !s.over && len(s.readers) > 0 && !rests
 }
 
 // forget has nobody else join a stream.
@@ -181,7 +187,11 @@ func (r *sharedReader) Next(ctx context.Context) (protocol.Changes, error) {
 		case closed:
 			return protocol.Changes{}, protocol.ErrClosed
 		case own != nil:
-			return own.Next(ctx)
+			changes, err := own.Next(ctx)
+			if err == nil {
+				r.rejoin(own, changes.Index)
+			}
+			return changes, err
 		case at == nil:
 			if err := r.part(); err != nil {
 				return protocol.Changes{}, err
@@ -278,7 +288,7 @@ func (s *shared) add(changes protocol.Changes, err error) {
 	s.index, s.read = max(s.index, changes.Index), p.came
 	if p.bytes/(sharedBehindMax/8) != s.last.bytes/(sharedBehindMax/8) { // now and then
 		for r := range s.readers { // order does not matter: each by itself
-			if r.at != nil && p.bytes-r.at.bytes > sharedBehindMax && err == nil {
+			if err == nil && r.at != nil && s.behind(r.at) > sharedBehindMax {
 				r.at = nil
 			}
 		}
@@ -289,15 +299,23 @@ func (s *shared) add(changes protocol.Changes, err error) {
 	close(last.ready)
 }
 
-// part gives a reader that is too far behind a stream of its own, which is at no member so far.
+// behind is how many bytes lie behind the piece that a reader takes next, which counts for nothing: a single one may
+// have more than the limit.
+func (s *shared) behind(at *piece) uint64 {
+	if next := at.next.Load(); next != nil {
+		return s.last.bytes - next.bytes
+	}
+	return 0
+}
+
+// part gives a reader that is too far behind a stream of its own, which is at no member so far. It counts as one watch
+// all the time: at the limit one that runs would end.
 func (r *sharedReader) part() error {
+	r.client.watches.Add(1)
 	r.leave()
 	w := r.watch
 	w.From = max(1, r.from) // 0 would be now; no change is at 1
-	own, err := r.client.newStream(&w)
-	if err != nil {
-		return err
-	}
+	own := r.client.newStream(&w)
 	own.watch.Taken() // as a watch goes on that has lost its member
 	own.lost = protocol.ErrUnavailable.With("no member has taken the watch again so far, which was too far behind others of the same")
 	r.of.mu.Lock()
@@ -308,6 +326,23 @@ func (r *sharedReader) part() error {
 	}
 	r.own = own
 	return nil
+}
+
+// rejoin has a reader share the stream again once its own has told all that came there: one loop that stood still for a
+// moment would have the member tell everything twice from then on.
+func (r *sharedReader) rejoin(own resources.WatchStream, index protocol.Index) {
+	s := r.of
+	r.from = max(r.from, index)
+	s.mu.Lock()
+	if r.closed || s.index > r.from || !s.lives() {
+		s.mu.Unlock()
+		return
+	}
+	r.known, r.own, r.at = r.from, nil, s.last
+	s.readers[r] = struct{}{}
+	r.client.watches.Add(1)
+	s.mu.Unlock()
+	own.Close() // which counts for one
 }
 
 // leave takes the reader off its stream, which ends with the last one.

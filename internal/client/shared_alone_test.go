@@ -101,7 +101,7 @@ func TestAWatchFarBehindThatFindsNobodyIsNotSilent(t *testing.T) {
 		slow := list[0].(*sharedReader)
 		_, _ = slow.Next(t.Context()) // where it begins
 		slow.of.mu.Lock()
-		slow.at = nil
+		slow.at, slow.of.index = nil, 1000 // what has come there
 		slow.of.mu.Unlock()
 		s.fateIs(fate{before: protocol.ErrUnavailable})
 		before := time.Now()

@@ -173,10 +173,80 @@ func TestAWatchFarBehindOthersGetsItsOwnStream(t *testing.T) {
 		if got, n := len(s.streams), c.watches.Load(); got != 2 || n != 2 {
 			t.Errorf("%d streams and %d watches, want 2 of each", got, n)
 		}
+		if slow.own != nil || len(slow.of.readers) != 2 {
+			t.Errorf("it has come as far as the others, and %d share the stream, want 2", len(slow.of.readers))
+		}
+		for _, key := range []string{"shared-1", "shared-2"} {
+			mustCommand(t, writer, key)
+			tells(t, fast, key)
+			tells(t, slow, key)
+		}
 		slow.Close()
 		fast.Close()
 		if n := c.watches.Load(); n != 0 {
 			t.Errorf("%d watches are counted, and none is open", n)
+		}
+	})
+}
+
+// [S] One piece of more than the limit has no reader part: all would, and the stream that they share would end for ever.
+func TestALargePieceEndsNoSharing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		c, writer := newClient(t, s, Config{}), newClient(t, s, Config{})
+		mustCommand(t, writer, "before")
+		w := watching(0)
+		w.Previous = true
+		var list []resources.WatchStream
+		for range 3 {
+			r, err := c.Watch(t.Context(), w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			list = append(list, r)
+		}
+		for i := range 5 {
+			put := count(fmt.Sprint(i))
+			put.Operation = "large"
+			if result, err := writer.Command(t.Context(), put); err != nil || result.Code != "" {
+				t.Fatalf("got %v, %v", result.Code, err)
+			}
+			for _, r := range list {
+				for {
+					got, err := r.Next(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if n := len(got.Changes); n > 0 {
+						if x := got.Changes[0]; i > 0 && pieceOverhead+len(x.Key)+len(x.Value)+len(x.Previous) <= sharedBehindMax {
+							t.Fatalf("a piece of %d bytes, want more than the limit", len(x.Value)+len(x.Previous))
+						}
+						break
+					}
+				}
+			}
+		}
+		if got, n := len(s.streams), c.watches.Load(); got != 1 || n != 3 {
+			t.Errorf("%d streams for %d watches, want 1 for 3", got, n)
+		}
+	})
+}
+
+// One that is too far behind goes on, also when no further watch could be begun.
+func TestAWatchFarBehindGoesOnAtTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, writer, list := several(t, 2)
+		slow := list[0].(*sharedReader)
+		_, _ = slow.Next(t.Context()) // where it begins
+		slow.of.mu.Lock()
+		slow.at = nil
+		slow.of.mu.Unlock()
+		c.watches.Store(protocol.WatchesPerCallerMax)
+		mustCommand(t, writer, "on")
+		tells(t, slow, "on")
+		if n := c.watches.Load(); n != protocol.WatchesPerCallerMax {
+			t.Errorf("%d watches are counted, want %d", n, protocol.WatchesPerCallerMax)
 		}
 	})
 }
@@ -261,6 +331,12 @@ func TestWatchesThatComeAndGoMissNothing(t *testing.T) {
 						}
 						at, over = n, n == last-1
 						left--
+					}
+					if rng.IntN(30) == 0 { // as if it were far behind
+						r := w.(*sharedReader)
+						r.of.mu.Lock()
+						r.at = nil
+						r.of.mu.Unlock()
 					}
 					if rng.IntN(20) == 0 {
 						for range rng.IntN(2000) {

@@ -53,22 +53,19 @@ func (c *Client) counts() error {
 	return nil
 }
 
-// newStream returns a stream that is at no member.
-func (c *Client) newStream(w *protocol.Watch) (*stream, error) {
-	if err := c.counts(); err != nil {
-		return nil, err
-	}
+// newStream returns a stream that is at no member, for a watch that counts already.
+func (c *Client) newStream(w *protocol.Watch) *stream {
 	s := &stream{client: c, watch: attempt.NewWatch(w, c.seen.index(), *c.pause())}
 	s.life, s.end = context.WithCancel(context.Background())
-	return s, nil
+	return s
 }
 
 // openStream opens a stream.
 func (c *Client) openStream(ctx context.Context, w *protocol.Watch) (*stream, error) {
-	s, err := c.newStream(w)
-	if err != nil {
+	if err := c.counts(); err != nil {
 		return nil, err
 	}
+	s := c.newStream(w)
 	inner, err := s.open(ctx)
 	if err != nil {
 		s.end()

@@ -31,8 +31,20 @@ func sharedWatches() []Mutation {
 		{
 			Name: "held-for-who-stands-still", Breaks: "all that others are told is held for a loop that stands still",
 			File: "internal/client/shared.go", Tests: in,
-			Old: "if r.at != nil && p.bytes-r.at.bytes > sharedBehindMax && err == nil {",
-			New: "if r.at == nil && p.bytes > sharedBehindMax && err == nil {",
+			Old: "s.behind(r.at) > sharedBehindMax {",
+			New: "s.behind(r.at) > 1<<62 {",
+		},
+		{
+			Name: "large-piece-parts-all", Breaks: "one large piece has all the loops that share a stream part, for ever",
+			File: "internal/client/shared.go", Tests: in,
+			Old: "s.behind(r.at) > sharedBehindMax {",
+			New: "p.bytes-r.at.bytes > sharedBehindMax {",
+		},
+		{
+			Name: "rejoins-with-a-gap", Breaks: "a loop shares a stream again before it was told what has come there",
+			File: "internal/client/shared.go", Tests: in,
+			Old: "if r.closed || s.index > r.from || !s.lives() {",
+			New: "if r.closed || s.index > r.from+8 || !s.lives() {",
 		},
 		{
 			Name: "own-stream-with-a-gap", Breaks: "a loop that gets a stream of its own lacks an entry",
