@@ -16,3 +16,18 @@ func (w *Watcher) Waits() bool {
 	defer w.hub.mu.Unlock()
 	return w.slot >= 0
 }
+
+// TakeTurns has nobody read the file of changes until they are given back.
+func (m *Machine) TakeTurns() (giveBack func()) {
+	for range cap(m.hub.reading) {
+		m.hub.reading <- struct{}{}
+	}
+	return func() {
+		for range cap(m.hub.reading) {
+			<-m.hub.reading
+		}
+	}
+}
+
+// Turns is how many watchers read the file of changes now, and how many may.
+func (m *Machine) Turns() (now, most int) { return len(m.hub.reading), cap(m.hub.reading) }

@@ -1,8 +1,10 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"io"
+	"runtime"
 
 	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/protocol"
@@ -102,8 +104,42 @@ func (w *Watcher) rejoin() error {
 	return nil
 }
 
+// turn waits until the watcher may read the file. A watch of few keys that begins far back reads all of it
+// and tells nothing, so nothing holds it back: forty had every processor of a member for many seconds, and a leader
+// lost its term. So half of the processors read, a block each, and the others wait for theirs.
+func (w *Watcher) turn(ctx context.Context) error {
+	if w.reading {
+		return nil
+	}
+	select {
+	case w.hub.reading <- struct{}{}:
+		w.reading = true
+		return nil
+	default:
+	}
+	select {
+	case w.hub.reading <- struct{}{}:
+		w.reading = true
+		return nil
+	case <-w.done:
+		return protocol.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pass ends the turn, if it has one. Whatever else the member does comes before whoever is next: with one processor
+// those that read would have it among themselves.
+func (w *Watcher) pass() {
+	if w.reading {
+		w.reading = false
+		<-w.hub.reading
+		runtime.Gosched()
+	}
+}
+
 // fromFile returns what comes next in the file, and reports whether it is to be told.
-func (w *Watcher) fromFile() (out protocol.Changes, ok bool, err error) {
+func (w *Watcher) fromFile(ctx context.Context) (out protocol.Changes, ok bool, err error) {
 	select {
 	case <-w.done:
 		return out, false, protocol.ErrClosed
@@ -113,6 +149,9 @@ func (w *Watcher) fromFile() (out protocol.Changes, ok bool, err error) {
 		if err := w.withheld(); err != nil {
 			return out, false, err
 		}
+	}
+	if err := w.turn(ctx); err != nil {
+		return out, false, err
 	}
 	obsolete, done := w.obsolete(true)
 	defer done()
@@ -154,6 +193,7 @@ func (w *Watcher) nextRecalled() (ends bool, err error) {
 	e, err := r.reader.Next()
 	switch {
 	case errors.Is(err, io.EOF):
+		w.pass() // it may wait in the ring
 		return true, w.rejoin()
 	case errors.Is(err, changefile.ErrGone):
 		return true, w.passedOver()
@@ -161,7 +201,11 @@ func (w *Watcher) nextRecalled() (ends bool, err error) {
 		return true, protocol.ErrCompacted.Because(err)
 	case len(e.Changes) == 0:
 		w.from = max(w.from, e.Index)
-		return !w.midway, nil // [S] a part follows that belongs to what was told of its entry
+		if w.midway { // [S] a part follows that belongs to what was told of its entry
+			return false, nil
+		}
+		w.pass() // at the end of a block
+		return true, nil
 	case e.Index <= w.from:
 		return false, nil
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -195,6 +197,64 @@ func TestASlowWatcherCatchesUpThroughTheFile(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
+}
+
+// Forty watches of a key that nobody has written read the whole file one beside the other, each for as long as a
+// processor let it: a leader lost its term. Few read at once, and whoever waits for its turn ends with its context or
+// with Close, and misses nothing.
+func TestWatchesFarBehindTakeTurns(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	withFile(t, l, 64, 64<<20)
+	start := put(t, l, "m", "k", "first")
+	const writes = 2000
+	for i := range writes {
+		put(t, l, "m", string(key(i)), strings.Repeat("v", 200))
+	}
+	behind, nothing := watch(t, l, "", start), watch(t, l, "none", start)
+	next(t, behind)
+	next(t, nothing)
+	giveBack := l.m.TakeTurns()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		if c, err := behind.Next(ctx); !errors.Is(err, context.Canceled) || len(c.Changes) > 0 {
+			t.Fatalf("without a turn: got %d changes, %v, want %v", len(c.Changes), err, context.Canceled)
+		}
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := nothing.Next(t.Context())
+		ended <- err
+	}()
+	nothing.Close()
+	if err := <-ended; !errors.Is(err, protocol.ErrClosed) {
+		t.Errorf("got %v, want %v", err, protocol.ErrClosed)
+	}
+	giveBack()
+	for i := range writes {
+		c, err := behind.Next(t.Context())
+		if err != nil || c.Index != start+protocol.Index(i)+1 || len(c.Changes) != 1 {
+			t.Fatalf("got %d changes of %d, %v, want 1 of %d", len(c.Changes), c.Index, err, start+protocol.Index(i)+1)
+		}
+		if now, most := l.m.Turns(); now != 0 || most != max(1, runtime.GOMAXPROCS(0)/2) {
+			t.Fatalf("after it was told, %d of %d read the file, want nobody of half the processors", now, most)
+		}
+	}
+	idle := watch(t, l, "none", start)
+	next(t, idle)
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() {
+		_, err := idle.Next(ctx) // reads the file through, and waits in the ring
+		ended <- err
+	}()
+	for !idle.Waits() {
+		runtime.Gosched()
+	}
+	if now, _ := l.m.Turns(); now != 0 {
+		t.Error("one that waits in memory has a turn at the file")
+	}
+	cancel()
+	<-ended
 }
 
 // What leaves the ring in the middle of a large entry is told on from the file, from where it was, as a part

@@ -73,6 +73,7 @@ type Watcher struct {
 	at, ahead *changesNode
 	part      int            // of the node that comes next: how many of its changes have been looked at
 	recalled  *recalled      // where in the file it reads; nil: it does not
+	reading   bool           // it has its turn
 	from      protocol.Index // all up to it was told, or is not to be
 	told      protocol.Index // the last index that was said
 	begun     bool
@@ -109,6 +110,7 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 		w.begun, w.told = true, w.from
 		return protocol.Changes{Index: w.from}, nil
 	}
+	defer w.pass()
 	for {
 		c, ok, err := w.step(ctx)
 		if err != nil {
@@ -130,7 +132,7 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 // step looks at what comes next, and reports whether it is to be told.
 func (w *Watcher) step(ctx context.Context) (c protocol.Changes, ok bool, err error) {
 	if w.recalled != nil {
-		return w.fromFile()
+		return w.fromFile(ctx)
 	}
 	n, err := w.following(ctx)
 	if err == nil && w.withheld != nil {

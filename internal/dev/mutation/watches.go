@@ -90,8 +90,14 @@ func watchHistories() []Mutation {
 		{
 			Name: "entry-cut-by-another-resource", Breaks: "[S] an entry that goes on in the file of changes is told as two, where it changed two resources",
 			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
-			Old: "return !w.midway, nil",
-			New: "return true, nil",
+			Old: "if w.midway { // [S]",
+			New: "if w.midway && w.from == 0 { // [S]",
+		},
+		{
+			Name: "keeps-its-turn", Breaks: "a watch that has read the file of changes keeps its turn while it waits in memory",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "w.pass() // it may wait",
+			New: "// it may wait",
 		},
 		{
 			Name: "rests-and-is-read-over", Breaks: "[S] a watch passes over what the file of changes did not keep for want of room",
