@@ -61,9 +61,9 @@ func TestOneElementOfAnotherTypeEndsNothing(t *testing.T) {
 		}
 		got = nil
 		want := []string{"a 1", badB, "c 3", bad7, "d 4", "bad 7 wrong_type true ", "no b"}
-		for e, err := range good.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}) {
+		for e, err := range good.Watch(ctx, starling.WatchOptions{After: info.Index}) {
 			got = append(got, told(e.Key, e.Value, e.Kind == starling.EventDelete, err))
-			if bad := (*starling.DecodeError)(nil); errors.As(err, &bad) && (uint64(bad.Index) != e.Index || e.Index == 0) {
+			if bad := (*starling.DecodeError)(nil); errors.As(err, &bad) && (bad.Index != e.Index || e.Index == 0) {
 				t.Errorf("watch at %s: %v is at %d and at %d", name, err, bad.Index, e.Index)
 			}
 			if len(got) == 5 {

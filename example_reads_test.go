@@ -25,7 +25,7 @@ func ExampleSession() {
 		log.Fatal(err)
 	}
 	there := starling.NewCounter(cluster.Nodes[0], "hits")
-	fmt.Println(there.Get(ctx, starling.AtLeast(uint64(info.Index))))
+	fmt.Println(there.Get(ctx, starling.AtLeast(info.Index)))
 	// Output:
 	// 1 <nil>
 	// 1 <nil>

@@ -119,7 +119,7 @@ func ExampleMap_Watch() {
 	if err := colors.Put(ctx, "sky", "grey"); err != nil {
 		log.Fatal(err)
 	}
-	for e, err := range colors.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}) {
+	for e, err := range colors.Watch(ctx, starling.WatchOptions{After: info.Index}) {
 		fmt.Println(e.Key, e.Value, err)
 		break
 	}

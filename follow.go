@@ -128,7 +128,7 @@ type follower[K Key, V any] struct {
 // read.
 type listed struct {
 	next  []byte // the first key of the next piece; empty: there is none
-	index protocol.Index
+	index uint64
 }
 
 func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
@@ -172,7 +172,7 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 }
 
 // span is the lowest and the highest index at which a page was read.
-func (f *follower[K, V]) span() (least, most protocol.Index) {
+func (f *follower[K, V]) span() (least, most uint64) {
 	least = f.pages[0].index
 	for _, p := range f.pages {
 		least, most = min(least, p.index), max(most, p.index)
@@ -185,8 +185,8 @@ func (f *follower[K, V]) span() (least, most protocol.Index) {
 // on to one index.
 func (f *follower[K, V]) changes(ctx context.Context) error {
 	least, most := f.span()
-	for e, err := range f.m.Watch(ctx, WatchOptions{Prefix: f.o.Prefix, After: uint64(least), Bookmarks: true}) {
-		if err := f.step(&e, err, uint64(most)); err != nil {
+	for e, err := range f.m.Watch(ctx, WatchOptions{Prefix: f.o.Prefix, After: least, Bookmarks: true}) {
+		if err := f.step(&e, err, most); err != nil {
 			return err
 		}
 	}
@@ -201,7 +201,7 @@ func (f *follower[K, V]) step(e *MapEvent[K, V], bad error, most uint64) (err er
 	if !f.listed && e.Index > most {
 		err = f.complete(most)
 	}
-	if err == nil && e.Kind != EventBookmark && (f.listed || e.Index > uint64(f.readAt(storedKey(e, bad)))) { // else the listing has it
+	if err == nil && e.Kind != EventBookmark && (f.listed || e.Index > f.readAt(storedKey(e, bad))) { // else the listing has it
 		f.moved = f.moved || f.listed
 		step := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
 		if e.Kind == EventDelete {
@@ -236,7 +236,7 @@ func storedKey[K Key, V any](e *MapEvent[K, V], bad error) []byte {
 }
 
 // readAt returns where the listing has read a key.
-func (f *follower[K, V]) readAt(key []byte) protocol.Index {
+func (f *follower[K, V]) readAt(key []byte) uint64 {
 	i, _ := slices.BinarySearchFunc(f.pages, key, func(p listed, key []byte) int {
 		if len(p.next) == 0 || bytes.Compare(key, p.next) < 0 {
 			return 1

@@ -67,7 +67,7 @@ func (w *written) set(ctx context.Context, c starling.Caller, kind starling.Even
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.list = append(w.list, starling.MapEvent[int, int]{Kind: kind, Key: key, Value: value, Index: uint64(info.Index)})
+	w.list = append(w.list, starling.MapEvent[int, int]{Kind: kind, Key: key, Value: value, Index: info.Index})
 	return err
 }
 

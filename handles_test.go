@@ -49,7 +49,7 @@ func TestHandlesWorkAlikeOverNodesAndClients(t *testing.T) {
 			}
 			var info starling.Info
 			e, err := m.GetEntry(ctx, "k", starling.WithInfo(&info))
-			if err != nil || fmt.Sprint(e.Value) != "[1 2]" || e.Version == 0 || uint64(info.Index) < e.Version {
+			if err != nil || fmt.Sprint(e.Value) != "[1 2]" || e.Version == 0 || info.Index < e.Version {
 				t.Errorf("got %+v at %d, %v", e, info.Index, err)
 			}
 			if _, err := m.PutIf(ctx, "k", nil, e.Version+1); !errors.Is(err, starling.ErrConditionFailed) {
@@ -218,7 +218,7 @@ func TestAWatchAtAPassiveMissesNothing(t *testing.T) {
 	}()
 	next := 0
 	m := starling.NewMap[string, int](cluster.Nodes[1], "m")
-	for e, err := range m.Watch(ctx, starling.WatchOptions{After: uint64(info.Index), Prefix: []byte("k")}) {
+	for e, err := range m.Watch(ctx, starling.WatchOptions{After: info.Index, Prefix: []byte("k")}) {
 		if err != nil {
 			t.Fatal(err)
 		}

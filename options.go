@@ -3,7 +3,6 @@ package starling
 import (
 	"time"
 
-	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
 
@@ -42,7 +41,7 @@ func Session(o *resources.Options) { resources.Session(o) }
 // AtLeast is Session for what somebody else has seen: it reads a state that has
 // reached an index, from an Info, a version or an event of any caller. With
 // MaxStale both hold.
-func AtLeast(index uint64) Option { return resources.AtLeast(protocol.Index(index)) }
+func AtLeast(index uint64) Option { return resources.AtLeast(index) }
 
 // MaxStale sees every write that was acknowledged d or longer before the read
 // began; MaxStale(0) is Linearizable. The member at hand answers if it can prove

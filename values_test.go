@@ -169,7 +169,7 @@ func TestValuesOfAnotherTypeAreNamed(t *testing.T) {
 	}{
 		{"get", inMap, get},
 		{"scan", inMap, lastOf(m.Scan(ctx, starling.Range[string]{}))},
-		{"watch", inMap, firstOf(m.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}))},
+		{"watch", inMap, firstOf(m.Watch(ctx, starling.WatchOptions{After: info.Index}))},
 		{"follow", inMap, secondOf(m.Follow(ctx, starling.FollowOptions{}))},
 		{"get of a struct", `map "users", key 3, read as starling_test.user: malformed value: starling_test.user.Name: a whole number where a string is wanted`, user3},
 		{"peek", inQueue, peek},

@@ -157,7 +157,7 @@ func (g *guaranteed) write(t *testing.T, c starling.Caller, rng *rand.Rand, valu
 	if existed != 0 {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.truth[uint64(info.Index)] = map[string]event{gone: {Kind: starling.EventDelete, Key: gone, Index: uint64(info.Index)}}
+		g.truth[info.Index] = map[string]event{gone: {Kind: starling.EventDelete, Key: gone, Index: info.Index}}
 	}
 }
 

@@ -140,13 +140,13 @@ func (p mapCommands) exportTyped(s *session, name string, limit time.Duration) e
 			return err
 		}
 		buffer = appendEntry(buffer[:0], entry.Key, entry.Value)
-		if err := e.add(buffer, entry, uint64(info.Index)); err != nil {
+		if err := e.add(buffer, entry, info.Index); err != nil {
 			return err
 		}
 		written += int64(len(buffer))
 		bar.set(written, e.entries)
 	}
-	return e.end(uint64(info.Index))
+	return e.end(info.Index)
 }
 
 // add writes the line of an entry, or keeps it until the header is known.

@@ -3,11 +3,9 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,7 +49,7 @@ type readJSON struct {
 }
 
 func readInfo(info starling.Info) readJSON {
-	r := readJSON{Index: uint64(info.Index)}
+	r := readJSON{Index: info.Index}
 	if info.AgeKnown {
 		ms := info.Age.Milliseconds()
 		if info.Age > 0 && info.Age%1e6 != 0 {
@@ -276,11 +274,10 @@ func (p mapCommands) watchCommand() *cli.Command {
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
 			"With --previous, behind the value, \"none\" if there was no such key before, \"value\" and the one it had, or \"unknown\". " +
 			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\". " +
-			"With -o json \"resume\" is what to give to --after to go on behind a change. It says on standard error when what it tells may be more than 5 s behind. " +
-			"Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
+			watchHelp + " Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
 			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --latest --after 120 colors", "starling map watch --previous colors", "starling map watch --list colors"),
 		Flags: clientFlags(keyTypeFlag(),
-			uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on"),
+			afterFlag(), bookmarksFlag(),
 			boolFlag("latest", "of a key that was changed several times meanwhile only the newest change, when the watch is behind"),
 			boolFlag("previous", "what each key was before, too"),
 			boolFlag("list", "begin with what is there, and go on when changes were missed"),
@@ -304,29 +301,15 @@ func (p mapCommands) watchCommand() *cli.Command {
 			hinting, cancel := within(s.ctx, c.Duration("timeout"))
 			s.hint(hinting, p.Stderr, args[0], askedKind(c, args[1:]), true, starling.Locally)
 			cancel()
-			if err := s.tellWait(c.Uint64("after"), p.Stderr, c.Duration("timeout")); err != nil {
+			if err := s.tellWait(c, p.Stderr); err != nil {
 				return err
 			}
 			if c.Bool("list") {
-				return p.follow(s, args[0], o.Prefix)
+				return p.follow(c, s, o.Prefix)
 			}
-			return p.watch(s, args[0], o)
+			return p.watch(c, s, o)
 		}),
 	}
-}
-
-// tellWait says on standard error that a watch begins beyond what there is.
-func (s *session) tellWait(after uint64, stderr io.Writer, limit time.Duration) error {
-	if after == 0 {
-		return nil
-	}
-	ctx, cancel := within(s.ctx, limit)
-	defer cancel()
-	status, err := s.Status(ctx)
-	if err == nil && after > status.Applied {
-		_, err = fmt.Fprintf(stderr, "starling map watch: waits for index %d: the member at --addr has applied %d\n", after, status.Applied)
-	}
-	return err
 }
 
 func (p mapCommands) lenCommand() *cli.Command {

@@ -6,31 +6,63 @@ import (
 	"io"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/starlinghq/starling"
 )
 
 // watchOld is how old what a watch has told may be before that is said.
 const watchOld = 5 * time.Second
 
+// watchHelp is said of all watches.
+const watchHelp = "With -o json \"resume\" is what to give to --after to go on behind a change. " +
+	"It says on standard error when what it tells may be more than 5 s behind. --timeout is for its beginning."
+
+func afterFlag() cli.Flag {
+	return uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on")
+}
+
+func bookmarksFlag() cli.Flag {
+	return boolFlag("bookmarks", "say also, as \"bookmark\", up to which index everything was told, once a second while nothing is")
+}
+
+// tellWait says on standard error that a watch begins beyond what there is.
+func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
+	after := c.Uint64("after")
+	if after == 0 {
+		return nil
+	}
+	ctx, cancel := within(s.ctx, c.Duration("timeout"))
+	defer cancel()
+	status, err := s.Status(ctx)
+	if err == nil && after > status.Applied {
+		_, err = fmt.Fprintf(stderr, "%s: waits for index %d: the member at --addr has applied %d\n", c.Command.HelpName, after, status.Applied)
+	}
+	return err
+}
+
 // watch prints changes.
-func (p mapCommands) watch(s *session, name string, o starling.WatchOptions) error {
-	ages := watchAges{to: p.Stderr}
-	for e, err := range rawMap(s, name).Watch(s.ctx, o) {
+func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
+	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
+	for e, err := range rawMap(s, c.Args().First()).Watch(s.ctx, o) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}
 		if err == nil {
 			err = ages.note(e.Age, e.AgeKnown)
 		}
-		if err == nil && e.Kind != starling.EventBookmark {
+		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
 			step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-			if e.Kind == starling.EventDelete {
+			switch e.Kind {
+			case starling.EventDelete:
 				step.Kind = starling.FollowDelete
+			case starling.EventBookmark:
+				step.Kind = starling.FollowBookmark
 			}
 			resume := e.Resume()
 			line, text := newEventLine(step, s)
 			line.Resume = &resume
-			if o.Previous {
+			if o.Previous && e.Kind != starling.EventBookmark {
 				line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
 				text.previous = "\t" + e.PreviousKind.String() + "\t"
 				if e.PreviousKind == starling.PreviousValue {
@@ -47,16 +79,16 @@ func (p mapCommands) watch(s *session, name string, o starling.WatchOptions) err
 }
 
 // follow prints what a copy of the map needs.
-func (p mapCommands) follow(s *session, name string, prefix []byte) error {
-	ages := watchAges{to: p.Stderr}
-	for e, err := range rawMap(s, name).Follow(s.ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true}) {
+func (p mapCommands) follow(c *cli.Context, s *session, prefix []byte) error {
+	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
+	for e, err := range rawMap(s, c.Args().First()).Follow(s.ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true}) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}
 		if err == nil {
 			err = ages.note(e.Age, e.AgeKnown)
 		}
-		if err == nil && e.Kind != starling.FollowBookmark {
+		if err == nil && (e.Kind != starling.FollowBookmark || c.Bool("bookmarks")) {
 			line, text := newEventLine(e, s)
 			err = p.printEvent(line, text, s)
 		}
@@ -69,8 +101,9 @@ func (p mapCommands) follow(s *session, name string, prefix []byte) error {
 
 // watchAges says when what a watch has told is old, and when it is no more.
 type watchAges struct {
-	to  io.Writer
-	old bool
+	to      io.Writer
+	command string
+	old     bool
 }
 
 func (w *watchAges) note(age time.Duration, known bool) (err error) {
@@ -78,11 +111,11 @@ func (w *watchAges) note(age time.Duration, known bool) (err error) {
 	case !known || old == w.old:
 	case old:
 		w.old = true
-		_, err = fmt.Fprintf(w.to, "starling map watch: what was written in the last %v may be missing: no member that hears a leader can be reached, it seems; waiting\n",
-			age.Round(100*time.Millisecond))
+		_, err = fmt.Fprintf(w.to, "%s: what was written in the last %v may be missing: no member that hears a leader can be reached, it seems; waiting\n",
+			w.command, age.Round(100*time.Millisecond))
 	default:
 		w.old = false
-		_, err = fmt.Fprintln(w.to, "starling map watch: nothing is missing any more")
+		_, err = fmt.Fprintln(w.to, w.command+": nothing is missing any more")
 	}
 	return err
 }

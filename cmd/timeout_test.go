@@ -26,6 +26,7 @@ var timedCommands = map[string]timedCommand{
 	"map watch": {args: "m", endless: true}, "map import": {args: "--format tab m", stdin: "k\tv\n"}, "map export": {args: "m"},
 	"queue push": {args: "q v"}, "queue pop": {args: "q"}, "queue peek": {args: "q"}, "queue len": {args: "q"},
 	"counter get": {args: "c"}, "counter add": {args: "c 1"}, "counter set": {args: "c 1"}, "counter cas": {args: "c 1 2"},
+	"counter watch": {args: "c", endless: true},
 	"resource list": {}, "resource delete": {args: "m"},
 	"autopilot get": {}, "autopilot set": {args: "--actives 3"},
 	"promote": {args: "a2"}, "demote": {args: "a2"}, "remove": {args: "a2"}, "transfer": {}, "leave": {}, "impose": {args: "--yes a2"},

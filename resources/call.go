@@ -49,7 +49,7 @@ type Options struct {
 // Info is what a call tells besides its answer.
 type Info struct {
 	// Index is where the command was applied, or the query read.
-	Index protocol.Index
+	Index uint64
 	// Age, if AgeKnown, is an upper bound on how old the state is that a
 	// query read, when its answer is here: no write acknowledged longer ago is
 	// missing from it. What the answer took on its way is in it.
@@ -71,9 +71,9 @@ func Session(o *Options) { o.Consistency = protocol.Session }
 
 // AtLeast makes a query wait for a state that has reached an index, of whatever
 // caller. It is Session with that index seen too; with [MaxStale] both hold.
-func AtLeast(index protocol.Index) Option {
+func AtLeast(index uint64) Option {
 	return func(o *Options) {
-		o.Seen = max(o.Seen, index)
+		o.Seen = max(o.Seen, protocol.Index(index))
 		if o.Consistency != protocol.MaxStale {
 			o.Consistency = protocol.Session
 		}
@@ -119,7 +119,7 @@ func (o *Options) query(resource, typ, operation string, argument []byte) protoc
 
 func (o *Options) tell(r *protocol.Result) {
 	if o.Info != nil {
-		*o.Info = Info{Index: r.Index, Age: time.Duration(r.Age), AgeKnown: r.AgeKnown}
+		*o.Info = Info{Index: uint64(r.Index), Age: time.Duration(r.Age), AgeKnown: r.AgeKnown}
 	}
 }
 

@@ -113,7 +113,7 @@ func (t Table[K, V]) row(item Item) (row Row[K, V], err error) {
 	key := item.Key[len(t.prefix):]
 	row.Version = item.Version
 	if row.Key, err = ParseKey[K](key); err != nil {
-		return row, &DecodeError{Key: key, Index: item.Version, Value: item.Value, Cause: err}
+		return row, &DecodeError{Key: key, Index: uint64(item.Version), Value: item.Value, Cause: err}
 	}
 	row.Value, err = parseStored[V](&item, key)
 	return row, err

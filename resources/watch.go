@@ -21,7 +21,7 @@ type WatchOptions struct {
 	// ErrInvalid. Default: all keys.
 	Prefix []byte
 	// After is an index: the watch begins with what was written after it. It
-	// comes from a read with WithInfo (uint64(info.Index)), or is the Resume of an event, and
+	// comes from a read with WithInfo (info.Index), or is the Resume of an event, and
 	// another member may go on from there. Above the log of the cluster, such as an index of
 	// another cluster, the watch waits for it. Default 0: from now on.
 	After uint64
@@ -314,7 +314,7 @@ func (r *running[K, V]) event(c *protocol.Change, index protocol.Index) (e Event
 	}
 	of := &r.watch.of
 	key, asked := bytes.CutPrefix(c.Key, of.begins)
-	bad := DecodeError{Key: key, Index: index, Value: c.Value, Deleted: e.Kind == EventDelete}
+	bad := DecodeError{Key: key, Index: e.Index, Value: c.Value, Deleted: e.Kind == EventDelete}
 	if !asked {
 		err = protocol.ErrMalformed.With("a key that nobody has asked for")
 	} else if e.Key, err = of.parse(key); err == nil && !bad.Deleted {
@@ -327,7 +327,7 @@ func (r *running[K, V]) event(c *protocol.Change, index protocol.Index) (e Event
 		case unread == nil:
 			e.Previous = before
 		case err == nil:
-			err, bad.Value, bad.Deleted, bad.Previous, what = unread, c.Previous, false, true, " before"
+			err, bad.Value, bad.Deleted, bad.Previous, what = unread, c.Previous, false, true, ", what it was before"
 			fallthrough
 		default:
 			e.PreviousKind = PreviousUnknown // it is not the zero value

@@ -129,7 +129,7 @@ func TestSessionDoesNotReadBackwardsAtAMemberThatIsBehind(t *testing.T) {
 	}
 	query := func() protocol.Result {
 		t.Helper()
-		q := protocol.Query{Resource: "m", Type: "map", Operation: "get", Consistency: protocol.Session, Seen: info.Index}
+		q := protocol.Query{Resource: "m", Type: "map", Operation: "get", Consistency: protocol.Session, Seen: protocol.Index(info.Index)}
 		var err error
 		if q.Argument, err = resources.AppendValue(nil, kvmap.KeyRequest("k")); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestSessionDoesNotReadBackwardsAtAMemberThatIsBehind(t *testing.T) {
 		return nil
 	})
 	deafen(p, nil)
-	if got := <-waiting; got.Code != protocol.OK && got.Code != protocol.ErrTooStale.Code || got.Code == protocol.OK && got.Index < info.Index {
+	if got := <-waiting; got.Code != protocol.OK && got.Code != protocol.ErrTooStale.Code || got.Code == protocol.OK && uint64(got.Index) < info.Index {
 		t.Errorf("got %+v", got)
 	}
 	if value, _, err := c.read(c.client(p), resources.AtLeast(info.Index)); value != "new" || err != nil {
@@ -264,10 +264,10 @@ func (r roaming) Close() error { return nil }
 type ledger struct {
 	mu   sync.Mutex
 	at   []time.Time
-	high []protocol.Index // the highest index acknowledged so far
+	high []uint64 // the highest index acknowledged so far
 }
 
-func (l *ledger) acknowledged(i protocol.Index) {
+func (l *ledger) acknowledged(i uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.high); n > 0 {
@@ -277,7 +277,7 @@ func (l *ledger) acknowledged(i protocol.Index) {
 }
 
 // before returns the highest index acknowledged before an instant.
-func (l *ledger) before(t time.Time) protocol.Index {
+func (l *ledger) before(t time.Time) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := sort.Search(len(l.at), func(i int) bool { return !l.at[i].Before(t) })
@@ -328,7 +328,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	ctx, cancel := context.WithTimeout(l.ctx, 100*time.Millisecond)
 	defer cancel()
 	var info resources.Info
-	had, began := protocol.Index(seen.Load()), time.Now()
+	had, began := seen.Load(), time.Now()
 	_, err := counter.Get.Do(ctx, caller, "hits", struct{}{}, append(opts, resources.WithInfo(&info))...)
 	switch {
 	case errors.Is(err, protocol.ErrTooStale):
@@ -353,7 +353,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	}
 	for {
 		old := seen.Load()
-		if uint64(info.Index) <= old || seen.CompareAndSwap(old, uint64(info.Index)) {
+		if info.Index <= old || seen.CompareAndSwap(old, info.Index) {
 			break
 		}
 	}

@@ -110,7 +110,7 @@ func EncodePrefix[K resources.Key](prefix []byte) ([]byte, error) {
 	kind, stored := KindOf[K](), prefix
 	switch kind {
 	case KindInt, KindUint:
-		return nil, protocol.ErrInvalid.With(fmt.Sprintf("a prefix is what string and bytes keys begin with, and these keys are of type %v: watch or scan all of them, or a range", kind))
+		return nil, protocol.ErrInvalid.With(fmt.Sprintf("a prefix is what string and bytes keys begin with, and these keys are of type %v: watch all of them, or scan a range", kind))
 	case KindString, KindBytes:
 		stored = append([]byte{byte(kind)}, prefix...)
 	}

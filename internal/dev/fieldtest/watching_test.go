@@ -61,7 +61,7 @@ func (p *program) read(ctx context.Context) uint64 {
 		}
 		return err
 	})
-	return uint64(info.Index)
+	return info.Index
 }
 
 // begin begins the stream of another loop.
