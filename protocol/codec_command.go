@@ -43,20 +43,30 @@ func appendOneShot(dst []byte, o *OneShot) []byte {
 
 // DecodeCommand reads what EncodeCommand wrote. Argument aliases src; the
 // strings do not.
-func DecodeCommand(src []byte) (Command, error) {
+func DecodeCommand(src []byte) (Command, error) { return new(CommandDecoder).Decode(src) }
+
+// CommandDecoder decodes one command after the other, most of which have the same names: those
+// it shares. One goroutine uses it.
+type CommandDecoder struct{ names namesRead }
+
+// Decode is DecodeCommand.
+func (d *CommandDecoder) Decode(src []byte) (Command, error) {
 	r := reader{src: src}
-	c := r.command(NameBytesMax, CommandBytesMax)
+	c := r.command(NameBytesMax, CommandBytesMax, &d.names)
 	return c, r.end()
 }
 
+// namesRead are three names that follow one another, as they were read, with their encoding.
+type namesRead struct{ all, a, b, c string }
+
 // command reads a command whose names and argument are within limits of bytes.
-func (r *reader) command(nameMax, argumentMax int) (c Command) {
+func (r *reader) command(nameMax, argumentMax int, before *namesRead) (c Command) {
 	r.array(commandFields)
 	c.Session = SessionID(r.uint())
 	c.Sequence = r.uint()
 	c.Floor = r.uint()
 	c.Version = uint32(r.uintTo(math.MaxUint32))
-	c.Resource, c.Type, c.Operation = r.names(nameMax)
+	c.Resource, c.Type, c.Operation = r.names(nameMax, before)
 	c.Argument = r.bin(argumentMax)
 	c.OneShot = readOneShot(r)
 	return c
@@ -76,8 +86,9 @@ func readOneShot(r *reader) (o OneShot) {
 }
 
 // names reads three names that follow one another, of at most limit bytes each,
-// with one allocation for all of them: this is the hot path of applying.
-func (r *reader) names(limit int) (a, b, c string) {
+// with one allocation for all of them, or none if they were read before: this is the hot
+// path of applying.
+func (r *reader) names(limit int, read *namesRead) (a, b, c string) {
 	before := r.src
 	na := len(r.str(limit))
 	endA := len(before) - len(r.src)
@@ -88,6 +99,9 @@ func (r *reader) names(limit int) (a, b, c string) {
 	if r.err != nil {
 		return "", "", ""
 	}
-	all := string(before[:endC])
-	return all[endA-na : endA], all[endB-nb : endB], all[endC-nc:]
+	if string(before[:endC]) != read.all {
+		all := string(before[:endC])
+		*read = namesRead{all, all[endA-na : endA], all[endB-nb : endB], all[endC-nc:]}
+	}
+	return read.a, read.b, read.c
 }

@@ -270,6 +270,7 @@ func FuzzDecodeConfiguration(f *testing.F) {
 func FuzzDecodeCommand(f *testing.F) {
 	f.Add(EncodeCommand(&Command{Session: 9, Resource: "r", Type: "map", Operation: "put", Argument: []byte("x")}))
 	f.Add(EncodeCommand(&Command{OneShot: OneShot{Number: OneShotNumber{1}, Seen: 300}, Resource: "r", Type: "map", Operation: "put"}))
+	f.Add(EncodeCommand(&Command{Session: 9, Resource: "rm", Type: "ap", Operation: "put"}))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := DecodeCommand(src)
 		if err != nil {
@@ -277,6 +278,15 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		if got := EncodeCommand(&c); !bytes.Equal(got, src) {
 			t.Fatalf("got %x, want %x", got, src)
+		}
+		// [S] Names that are shared are those of this command: another one would be applied.
+		var d CommandDecoder
+		other := EncodeCommand(&Command{Session: 9, Resource: "r", Type: "map", Operation: "put"})
+		for _, each := range [][]byte{other, src, src, other, src} {
+			got, err := d.Decode(each)
+			if err != nil || !bytes.Equal(EncodeCommand(&got), each) {
+				t.Fatalf("behind another one: got %+v, %v, want % x", got, err, each)
+			}
 		}
 	})
 }

@@ -96,7 +96,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 	switch q.Kind {
 	case RequestCommand:
 		rest := r.src
-		c := r.command(FrameBytesMax, FrameBytesMax)
+		c := r.command(FrameBytesMax, FrameBytesMax, new(namesRead))
 		q.Command, q.encoded = &c, rest[:len(rest)-len(r.src):len(rest)-len(r.src)]
 	case RequestQuery:
 		q.Query = r.query()
@@ -182,7 +182,7 @@ func (r *reader) query() *Query {
 	if parts != queryParts(q.Consistency) {
 		r.fail("a query whose level and length do not fit")
 	}
-	q.Resource, q.Type, q.Operation = r.names(FrameBytesMax)
+	q.Resource, q.Type, q.Operation = r.names(FrameBytesMax, new(namesRead))
 	q.Argument = r.bin(FrameBytesMax)
 	if q.Consistency >= Session {
 		q.Seen, q.MaxAge, q.NoForwarding = r.index(), int64(r.uint()), r.bool()

@@ -83,8 +83,9 @@ func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) 
 	if run == nil {
 		return c // NewRegistry refuses it
 	}
+	parse := parserOf[A]()
 	c.op.run = func(tx *Tx, data []byte) ([]byte, error) {
-		argument, err := ParseValue[A](data)
+		argument, err := parse(data)
 		if err != nil {
 			return nil, err
 		}
@@ -153,8 +154,9 @@ func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *
 	if ask == nil {
 		return q // NewRegistry refuses it
 	}
+	parse := parserOf[A]()
 	q.op.ask = func(v *View, data []byte) ([]byte, error) {
-		argument, err := ParseValue[A](data)
+		argument, err := parse(data)
 		if err != nil {
 			return nil, err
 		}

@@ -96,14 +96,29 @@ func tell[T any](v T, encoded encodedFunc, data []byte, err error) {
 func ParseValue[T any](src []byte) (T, error) {
 	p := new(T)
 	if own, ok := any(p).(RawCodec[T]); ok {
-		v, err := own.ParseRaw(src)
-		if err != nil {
-			err = protocol.ErrMalformed.With("malformed value").Because(err)
-		}
-		return v, err
+		return parseOwn(own, src)
 	}
 	err := parseInto(src, p)
 	return *p, err
+}
+
+// parserOf is ParseValue for who reads many of a type. What it costs to find out that a type reads itself, an
+// allocation each time, it costs once: a codec that is a value has nothing that two calls could share.
+func parserOf[T any]() func(src []byte) (T, error) {
+	p := new(T)
+	own, ok := any(*p).(RawCodec[T])
+	if _, reads := any(p).(RawCodec[T]); !ok || !reads {
+		return ParseValue[T]
+	}
+	return func(src []byte) (T, error) { return parseOwn(own, src) }
+}
+
+func parseOwn[T any](own RawCodec[T], src []byte) (T, error) {
+	v, err := own.ParseRaw(src)
+	if err != nil {
+		err = protocol.ErrMalformed.With("malformed value").Because(err)
+	}
+	return v, err
 }
 
 func parseInto[T any](src []byte, into *T) (err error) {

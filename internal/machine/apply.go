@@ -148,7 +148,7 @@ func (m *Machine) EndSessions(i protocol.Index) error {
 func (m *Machine) decode(e *protocol.Entry, c *protocol.Command) (op resources.Operation, limit int64, err error) {
 	switch {
 	case e.Kind == protocol.EntryCommand:
-		if *c, err = protocol.DecodeCommand(e.Data); err == nil {
+		if *c, err = m.commands.Decode(e.Data); err == nil {
 			op, err = m.engine.Command(c)
 		}
 	case e.Kind == protocol.EntryConfiguration:

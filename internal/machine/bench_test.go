@@ -14,7 +14,7 @@ import (
 )
 
 // fill puts n keys of 16 bytes with values of 256 bytes into the map "m".
-func fill(b *testing.B, n int) (*local, [][]byte) {
+func fill(b testing.TB, n int) (*local, [][]byte) {
 	b.Helper()
 	l := newLocal(b, kvmap.Type)
 	keys := make([][]byte, n)
@@ -47,6 +47,22 @@ func puts(l *local, keys [][]byte, n int) []protocol.Entry {
 				Resource: "m", Type: "map", Version: 1, Operation: "put", Argument: argument})}
 	}
 	return entries
+}
+
+// A put costs the versions of its key and of what its session remembers, the record of that and what takes the place of
+// an older one, the node that watchers are told, and its answer: no member allocates more for it.
+func TestWhatAPutAllocates(t *testing.T) {
+	l, keys := fill(t, 1000)
+	const batch, runs = 64, 50
+	entries := puts(l, keys, (runs+1)*batch)
+	var results []protocol.Result
+	n := testing.AllocsPerRun(runs, func() {
+		results = l.m.Apply(entries[:batch], results[:0])
+		entries = entries[batch:]
+	})
+	if n /= batch; n > 6.5 {
+		t.Errorf("%.2f allocations, want 6", n)
+	}
 }
 
 var sizes = []int{10_000, 1_000_000}

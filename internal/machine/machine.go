@@ -49,6 +49,7 @@ type Machine struct {
 	sessions *sessions
 	oneShots *oneShots
 	used     map[protocol.TypeVersion]struct{} // that the state notes; see note
+	commands protocol.CommandDecoder
 	now      protocol.ClusterTime
 	limit    int64 // of what all resources hold, 0: none; see limit.go
 	full     bool  // that it was met has been said

@@ -10,6 +10,18 @@ func versions() []Mutation {
 			New: "if have != n {",
 		},
 		{
+			Name: "names-of-another-command", Breaks: "a command is applied to the resource of the one before",
+			File: "protocol/codec_command.go", Tests: []string{"./protocol"},
+			Old: "if string(before[:endC]) != read.all {",
+			New: "if len(before[:endC]) != len(read.all) {",
+		},
+		{
+			Name: "argument-of-another-command", Breaks: "a codec of a type keeps something of one argument for the next",
+			File: "resources/value.go", Tests: []string{"./resources"},
+			Old: "own, ok := any(*p).(RawCodec[T])",
+			New: "own, ok := any(p).(RawCodec[T])",
+		},
+		{
 			Name: "unknown-kind-refused", Breaks: "a kind of messages that only a later version knows ends the stream",
 			File: "protocol/codec_message.go", Tests: []string{"./protocol"},
 			Old: "decode = func(r *reader) Message { return r.unknown(kind) }",
