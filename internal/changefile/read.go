@@ -44,7 +44,7 @@ func (f *File) Read(resource string, after protocol.Index) (*Reader, bool) {
 // Next returns what comes next. An entry without changes says only that up to its index there is
 // nothing more. io.EOF: nothing more was put so far.
 func (r *Reader) Next() (Entry, error) {
-	if r.offset == len(r.data) {
+	if r.Loads() {
 		if err := r.load(); err != nil {
 			return Entry{}, err
 		}
@@ -64,6 +64,9 @@ func (r *Reader) Next() (Entry, error) {
 	// The entry that was last may have changed this resource, too, in the next block.
 	return Entry{Index: max(at, 1) - 1}, nil
 }
+
+// Loads reports whether Next reads a block: what was read of the file has been told.
+func (r *Reader) Loads() bool { return r.offset == len(r.data) }
 
 // AtEnd reports whether everything that was put has been read.
 func (r *Reader) AtEnd() bool {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 )
 
 // [S] Who is left alone is told nothing that its client knew when it began.
@@ -137,4 +138,54 @@ func TestARefusalIsThatOfAllWhoWait(t *testing.T) {
 	if n := c.watches.Load(); n != 0 || len(c.shared.list) != 0 {
 		t.Errorf("%d watches are counted, and %d streams remembered, when none is open", n, len(c.shared.list))
 	}
+}
+
+// parted has the first of some watches be too far behind, and go on by itself.
+func parted(t *testing.T, list []resources.WatchStream) *sharedReader {
+	t.Helper()
+	slow := list[0].(*sharedReader)
+	_, _ = slow.Next(t.Context()) // where it begins
+	slow.of.mu.Lock()
+	slow.at, slow.of.index = nil, 1000 // what has come there
+	slow.of.mu.Unlock()
+	return slow
+}
+
+// A watch that goes on by itself does not come back to a stream that nobody reads any more, which has ended.
+func TestAWatchFarBehindOutlivesTheOthers(t *testing.T) {
+	_, c, writer, list := several(t, 2)
+	slow := parted(t, list)
+	mustCommand(t, writer, "one")
+	tells(t, slow, "one")
+	list[1].Close()
+	slow.of.index = 0 // it has come as far
+	for _, key := range []string{"two", "three", "four"} {
+		mustCommand(t, writer, key)
+		tells(t, slow, key)
+	}
+	own := slow.own
+	slow.Close()
+	slow.of.readers[nil] = struct{}{} // as if others read on
+	slow.rejoin(own, 2000)
+	if n := c.watches.Load(); n != 0 || len(slow.of.readers) != 1 {
+		t.Errorf("after Close %d watches are counted, and %d read the stream", n, len(slow.of.readers)-1)
+	}
+}
+
+// [S] What its own stream has told is not told again by the one that others share, which is behind it.
+func TestAWatchThatSharesAgainIsToldNothingTwice(t *testing.T) {
+	_, _, writer, list := several(t, 2)
+	slow := parted(t, list)
+	one := mustCommand(t, writer, "one").Index
+	slow.of.mu.Lock()
+	slow.of.index = one // as far as its own, though nobody has read "one" there
+	slow.of.mu.Unlock()
+	tells(t, slow, "one")
+	if slow.own != nil {
+		t.Fatal("it does not share again")
+	}
+	tells(t, list[1], "one")
+	mustCommand(t, writer, "two")
+	tells(t, slow, "two")
+	tells(t, list[1], "two")
 }

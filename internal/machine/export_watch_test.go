@@ -19,15 +19,22 @@ func (w *Watcher) Waits() bool {
 
 // TakeTurns has nobody read the file of changes until they are given back.
 func (m *Machine) TakeTurns() (giveBack func()) {
-	for range cap(m.hub.reading) {
-		m.hub.reading <- struct{}{}
+	for range cap(m.hub.turns) {
+		m.hub.turns <- struct{}{}
 	}
 	return func() {
-		for range cap(m.hub.reading) {
-			<-m.hub.reading
+		for range cap(m.hub.turns) {
+			<-m.hub.turns
 		}
 	}
 }
 
+// OneTurn has one watcher read the file of changes at once.
+func (m *Machine) OneTurn() (take, give func()) {
+	turns := make(chan struct{}, 1)
+	m.hub.turns = turns
+	return func() { turns <- struct{}{} }, func() { <-turns }
+}
+
 // Turns is how many watchers read the file of changes now, and how many may.
-func (m *Machine) Turns() (now, most int) { return len(m.hub.reading), cap(m.hub.reading) }
+func (m *Machine) Turns() (now, most int) { return len(m.hub.turns), cap(m.hub.turns) }

@@ -38,8 +38,8 @@ type hub struct {
 	limitChanges, limitBytes int
 	// file keeps what has left the ring; nil: nothing does. It is put under the lock.
 	file *changefile.File
-	// reading has an element for each watcher that reads it now.
-	reading chan struct{}
+	// turns has an element for each watcher that reads it now.
+	turns chan struct{}
 
 	// Of the entries that are being applied; the applying goroutine's.
 	noted   []notedChange
@@ -153,7 +153,7 @@ func newHub(cfg Config) *hub {
 		limitChanges: cmp.Or(cfg.RingChanges, ringChangesDefault),
 		limitBytes:   cmp.Or(cfg.RingBytes, ringBytesDefault),
 		file:         cfg.Behind,
-		reading:      make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		turns:        make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
 

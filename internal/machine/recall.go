@@ -17,6 +17,9 @@ type recalled struct {
 	next   int              // of its changes
 }
 
+// reads reports whether a block is read before anything is told.
+func (r *recalled) reads() bool { return r.next == len(r.entry.Changes) && r.reader.Loads() }
+
 // keep puts what leaves the ring into the file. The lock is held.
 func (h *hub) keep(n *changesNode) {
 	if h.file == nil {
@@ -104,38 +107,52 @@ func (w *Watcher) rejoin() error {
 	return nil
 }
 
-// turn waits until the watcher may read the file. A watch of few keys that begins far back reads all of it
-// and tells nothing, so nothing holds it back: forty had every processor of a member for many seconds, and a leader
-// lost its term. So half of the processors read, a block each, and the others wait for theirs.
+// turn waits until the watcher may read a block of the file, which it has until it has told of it or come to its
+// end. A watch of few keys that begins far back reads all of it and tells nothing, so nothing holds it back: forty had
+// every processor of a member for many seconds, and a leader lost its term. So half of the processors read. A turn that
+// is free is taken also by who has no time to wait.
 func (w *Watcher) turn(ctx context.Context) error {
-	if w.reading {
+	if w.hasTurn {
 		return nil
 	}
 	select {
-	case w.hub.reading <- struct{}{}:
-		w.reading = true
-		return nil
+	case w.hub.turns <- struct{}{}:
 	default:
+		select {
+		case w.hub.turns <- struct{}{}:
+		case <-w.done:
+			return protocol.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case w.hub.reading <- struct{}{}:
-		w.reading = true
-		return nil
-	case <-w.done:
-		return protocol.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	w.hasTurn = true
+	return nil
+}
+
+// pass ends the turn, if it has one. Whatever else waits for this processor comes before that: whoever is next would
+// have it at once, and those that read would pass it on among themselves.
+func (w *Watcher) pass() {
+	if w.hasTurn {
+		runtime.Gosched()
+		w.hasTurn = false
+		<-w.hub.turns
 	}
 }
 
-// pass ends the turn, if it has one. Whatever else the member does comes before whoever is next: with one processor
-// those that read would have it among themselves.
-func (w *Watcher) pass() {
-	if w.reading {
-		w.reading = false
-		<-w.hub.reading
-		runtime.Gosched()
+// mayRead waits for a turn, if a block is to be read, and returns why nothing may be told.
+//
+// [S] In this order: what is found out about the state meanwhile ends the watch before it is told more.
+func (w *Watcher) mayRead(ctx context.Context, reads bool) error {
+	if reads {
+		if err := w.turn(ctx); err != nil {
+			return err
+		}
 	}
+	if w.withheld != nil {
+		return w.withheld()
+	}
+	return nil
 }
 
 // fromFile returns what comes next in the file, and reports whether it is to be told.
@@ -145,12 +162,7 @@ func (w *Watcher) fromFile(ctx context.Context) (out protocol.Changes, ok bool, 
 		return out, false, protocol.ErrClosed
 	default:
 	}
-	if w.withheld != nil {
-		if err := w.withheld(); err != nil {
-			return out, false, err
-		}
-	}
-	if err := w.turn(ctx); err != nil {
+	if err := w.mayRead(ctx, w.recalled.reads()); err != nil {
 		return out, false, err
 	}
 	obsolete, done := w.obsolete(true)
@@ -188,7 +200,15 @@ func (w *Watcher) nextRecalled() (ends bool, err error) {
 	r := w.recalled
 	if len(r.entry.Changes) > 0 && !r.entry.More {
 		w.from, r.entry, r.next = max(w.from, r.entry.Index), changefile.Entry{}, 0
+		if r.reader.Loads() {
+			w.pass()
+		}
 		return true, nil
+	}
+	if r.reader.Loads() && !w.hasTurn { // in the middle of an entry, which a context does not cut
+		if err := w.mayRead(context.Background(), true); err != nil {
+			return true, err
+		}
 	}
 	e, err := r.reader.Next()
 	switch {

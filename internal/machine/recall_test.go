@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/starlinghq/starling/internal/changefile"
 	"github.com/starlinghq/starling/internal/machine"
@@ -255,6 +257,91 @@ func TestWatchesFarBehindTakeTurns(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// Whoever reads the file through gives up its turn at the end of each block, also where each entry is of what it watches;
+// and what was read of the file is told without one.
+func TestATurnIsABlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t, kvmap.Type)
+		withFile(t, l, 64, 64<<20)
+		take, give := l.m.OneTurn()
+		start := put(t, l, "m", "k", "first")
+		const writes, blocks = 8000, 40 // of 64 KiB, at least
+		for i := range writes {
+			put(t, l, "m", string(key(i)), strings.Repeat("v", 300))
+		}
+		nothing := watch(t, l, "none", start)
+		next(t, nothing)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		take()
+		go func() {
+			_, err := nothing.Next(ctx)
+			ended <- err
+		}()
+		turns := 0
+		for synctest.Wait(); !nothing.Waits(); synctest.Wait() { // it waits for its turn
+			give()
+			take()
+			turns++
+		}
+		give()
+		cancel()
+		<-ended
+		if turns < blocks*9/10 || turns > 3*blocks {
+			t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
+		}
+		behind := watch(t, l, "", start)
+		next(t, behind)
+		next(t, behind)
+		defer l.m.TakeTurns()()
+		ended2, cancel := context.WithCancel(t.Context())
+		cancel()
+		told := 0
+		for ; ; told++ {
+			if c, err := behind.Next(ended2); err != nil || len(c.Changes) == 0 {
+				break
+			}
+		}
+		if told < 50 || told > 1000 {
+			t.Errorf("without a turn %d entries of what was read were told, want those of a block", told)
+		}
+	})
+}
+
+// [S] What is found out about a state while a watch waits for its turn ends it before it is told more.
+func TestAWatchThatWaitedForItsTurnIsToldNothingWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t, kvmap.Type)
+		withFile(t, l, 64, 64<<20)
+		start := put(t, l, "m", "k", "first")
+		for i := range 200 {
+			put(t, l, "m", string(key(i)), "v")
+		}
+		w := watch(t, l, "", start)
+		wrong := atomic.Pointer[error]{}
+		w.EndWith(func() error {
+			if why := wrong.Load(); why != nil {
+				return *why
+			}
+			return nil
+		})
+		next(t, w)
+		giveBack := l.m.TakeTurns()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.Next(t.Context())
+			ended <- err
+		}()
+		synctest.Wait()
+		why := error(protocol.ErrDisputed)
+		wrong.Store(&why)
+		giveBack()
+		if err := <-ended; !errors.Is(err, protocol.ErrDisputed) {
+			t.Errorf("got %v, want %v", err, protocol.ErrDisputed)
+		}
+	})
 }
 
 // What leaves the ring in the middle of a large entry is told on from the file, from where it was, as a part

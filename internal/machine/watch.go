@@ -73,7 +73,7 @@ type Watcher struct {
 	at, ahead *changesNode
 	part      int            // of the node that comes next: how many of its changes have been looked at
 	recalled  *recalled      // where in the file it reads; nil: it does not
-	reading   bool           // it has its turn
+	hasTurn   bool           // to read the file
 	from      protocol.Index // all up to it was told, or is not to be
 	told      protocol.Index // the last index that was said
 	begun     bool

@@ -41,6 +41,18 @@ func sharedWatches() []Mutation {
 			New: "p.bytes-r.at.bytes > sharedBehindMax {",
 		},
 		{
+			Name: "rejoins-and-is-told-twice", Breaks: "a loop that shares a stream again is told what its own has told",
+			File: "internal/client/shared.go", Tests: in,
+			Old: "r.known, r.own, r.at = r.from, nil, s.last",
+			New: "r.own, r.at = nil, s.last",
+		},
+		{
+			Name: "rejoins-the-dead", Breaks: "a loop shares a stream again that has ended with its last reader, and ends",
+			File: "internal/client/shared.go", Tests: in,
+			Old: "if r.closed || s.index > r.from || !s.lives() {",
+			New: "if r.closed || s.index > r.from {",
+		},
+		{
 			Name: "rejoins-with-a-gap", Breaks: "a loop shares a stream again before it was told what has come there",
 			File: "internal/client/shared.go", Tests: in,
 			Old: "if r.closed || s.index > r.from || !s.lives() {",

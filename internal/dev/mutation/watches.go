@@ -100,6 +100,18 @@ func watchHistories() []Mutation {
 			New: "// it may wait",
 		},
 		{
+			Name: "turn-is-the-file", Breaks: "a watch keeps its turn for the whole file where each entry is of its resource",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "\t\tif r.reader.Loads() {\n\t\t\tw.pass()\n\t\t}\n",
+			New: "",
+		},
+		{
+			Name: "asked-before-the-turn", Breaks: "a watch that waited for its turn is told of a state that was found to be wrong meanwhile",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "if err := w.mayRead(ctx, w.recalled.reads()); err != nil {",
+			New: "if err := errors.Join(w.mayRead(ctx, false), w.turn(ctx)); err != nil {",
+		},
+		{
 			Name: "rests-and-is-read-over", Breaks: "[S] a watch passes over what the file of changes did not keep for want of room",
 			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile"},
 			Old: "f.begin(e.Index) // [S]",
