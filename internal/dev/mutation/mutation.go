@@ -84,6 +84,7 @@ func All() []Mutation {
 	all = append(all, behindWatches()...)
 	all = append(all, simulatedWatches()...)
 	all = append(all, sharedWatches()...)
+	all = append(all, turnsAtTheFile()...)
 	all = append(all, outcomes()...)
 	all = append(all, answered()...)
 	all = append(all, alone()...)

@@ -94,24 +94,6 @@ func watchHistories() []Mutation {
 			New: "if w.midway && w.from == 0 { // [S]",
 		},
 		{
-			Name: "keeps-its-turn", Breaks: "a watch that has read the file of changes keeps its turn while it waits in memory",
-			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
-			Old: "w.pass() // it may wait",
-			New: "// it may wait",
-		},
-		{
-			Name: "turn-is-the-file", Breaks: "a watch keeps its turn for the whole file where each entry is of its resource",
-			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
-			Old: "\t\tif r.reader.Loads() {\n\t\t\tw.pass()\n\t\t}\n",
-			New: "",
-		},
-		{
-			Name: "asked-before-the-turn", Breaks: "a watch that waited for its turn is told of a state that was found to be wrong meanwhile",
-			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
-			Old: "if err := w.mayRead(ctx, w.recalled.reads()); err != nil {",
-			New: "if err := errors.Join(w.mayRead(ctx, false), w.turn(ctx)); err != nil {",
-		},
-		{
 			Name: "rests-and-is-read-over", Breaks: "[S] a watch passes over what the file of changes did not keep for want of room",
 			File: "internal/changefile/file.go", Tests: []string{"./internal/changefile"},
 			Old: "f.begin(e.Index) // [S]",
@@ -315,6 +297,30 @@ func simulatedWatches() []Mutation {
 			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
 			Old: "w.hub.file.Read(w.resource, w.from)",
 			New: "w.hub.file.Read(w.resource, w.from+1)",
+		},
+	}
+}
+
+// turnsAtTheFile are bugs in how watches take turns at the file of changes.
+func turnsAtTheFile() []Mutation {
+	return []Mutation{
+		{
+			Name: "keeps-its-turn", Breaks: "a watch that has read the file of changes keeps its turn while it waits in memory",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "w.pass() // it may wait",
+			New: "// it may wait",
+		},
+		{
+			Name: "turn-is-the-file", Breaks: "a watch keeps its turn for the whole file where each entry is of its resource",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "\t\tif r.reader.Loads() {\n\t\t\tw.pass()\n\t\t}\n",
+			New: "",
+		},
+		{
+			Name: "asked-before-the-turn", Breaks: "a watch that waited for its turn is told of a state that was found to be wrong meanwhile",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "if err := w.mayRead(ctx, w.recalled.reads()); err != nil {",
+			New: "if err := errors.Join(w.mayRead(ctx, false), w.turn(ctx)); err != nil {",
 		},
 	}
 }
