@@ -98,9 +98,10 @@ type Event[K, V any] struct {
 
 // Resume is the WatchOptions.After of a watch that goes on behind this event: its index, or,
 // when others of the same index follow, the index before. Then that entry is told again from
-// its first event on, and nothing of it is lost.
+// its first event on, and nothing of it is lost. It is 0 of the zero event, which comes with an
+// error that ends the watch.
 func (e *Event[K, V]) Resume() uint64 {
-	if e.Last {
+	if e.Last || e.Index == 0 {
 		return e.Index
 	}
 	return e.Index - 1

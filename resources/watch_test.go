@@ -196,3 +196,13 @@ func TestWatchesNameWhatCannotBeRead(t *testing.T) {
 		break
 	}
 }
+
+// A loop that takes where to go on from before it looks at the error would begin at the largest index that there is,
+// and be told nothing for ever.
+func TestNothingResumesAtTheEndOfAllIndexes(t *testing.T) {
+	for e, err := range onReadings.Watch(t.Context(), nil, "m", resources.WatchOptions{}) {
+		if err == nil || e.Resume() != 0 {
+			t.Errorf("got %v, to go on from %d, want an error and 0", err, e.Resume())
+		}
+	}
+}
