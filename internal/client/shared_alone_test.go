@@ -99,11 +99,7 @@ func TestNobodyJoinsAStreamThatIsNotRead(t *testing.T) {
 func TestAWatchFarBehindThatFindsNobodyIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _, list := several(t, 2)
-		slow := list[0].(*sharedReader)
-		_, _ = slow.Next(t.Context()) // where it begins
-		slow.of.mu.Lock()
-		slow.at, slow.of.index = nil, 1000 // what has come there
-		slow.of.mu.Unlock()
+		slow := parted(t, list)
 		s.fateIs(fate{before: protocol.ErrUnavailable})
 		before := time.Now()
 		for range 3 {

@@ -233,20 +233,17 @@ func TestALargePieceEndsNoSharing(t *testing.T) {
 	})
 }
 
-// One that is too far behind goes on, also when no further watch could be begun.
+// One that is too far behind goes on, also when somebody else takes each place that is free.
 func TestAWatchFarBehindGoesOnAtTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, writer, list := several(t, 2)
-		slow := list[0].(*sharedReader)
-		_, _ = slow.Next(t.Context()) // where it begins
-		slow.of.mu.Lock()
-		slow.at = nil
-		slow.of.mu.Unlock()
-		c.watches.Store(protocol.WatchesPerCallerMax)
+		slow := parted(t, list)
+		const most = protocol.WatchesPerCallerMax + 1 // with the one that is about to leave
+		c.watches.Store(most)
 		mustCommand(t, writer, "on")
 		tells(t, slow, "on")
-		if n := c.watches.Load(); n != protocol.WatchesPerCallerMax {
-			t.Errorf("%d watches are counted, want %d", n, protocol.WatchesPerCallerMax)
+		if n := c.watches.Load(); n != most {
+			t.Errorf("%d watches are counted, want %d", n, most)
 		}
 	})
 }
