@@ -52,13 +52,22 @@ func (l *Loader) Add(item state.Item) error {
 	if err := checkContent(&item); err != nil {
 		return err
 	}
-	if there, ok := l.state.Load(l.space(item.Space), item.Key, item.Value, item.Index); !ok {
+	if there, ok := l.put(&item); !ok {
 		return protocol.ErrCorrupt.With(fmt.Sprintf("%s comes twice, at %d and at %d", placeOf(&item), there, item.Index))
 	}
 	if item.Index > l.newest {
 		l.newest, l.newestPlace = item.Index, placeOf(&item)
 	}
 	return nil
+}
+
+// put writes a key that has been checked.
+func (l *Loader) put(item *state.Item) (there protocol.Index, ok bool) {
+	if item.Space == "" && item.Key[0] == keyExecuted {
+		w, _ := parseWindow(item.Key, item.Value, item.Index)
+		return l.state.LoadMutable(l.state.System(), item.Key, w)
+	}
+	return l.state.Load(l.space(item.Space), item.Key, item.Value, item.Index)
 }
 
 // find returns a space, nil if there is none.

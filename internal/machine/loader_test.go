@@ -28,9 +28,22 @@ func sessionItem(id uint64, i protocol.Index, numbers ...uint64) machine.Checkpo
 	return machine.CheckpointItem{Key: binary.BigEndian.AppendUint64([]byte("s"), id), Index: i, Value: uvarints(numbers...)}
 }
 
-func executedItem(id, sequence uint64, i protocol.Index, value ...byte) machine.CheckpointItem {
-	key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte("x"), id), sequence)
-	return machine.CheckpointItem{Key: key, Index: i, Value: value}
+// windowItem is what a session has executed: its floor, and then what is given.
+func windowItem(id uint64, i protocol.Index, floor uint64, slots ...[]byte) machine.CheckpointItem {
+	key := binary.BigEndian.AppendUint64([]byte("x"), id)
+	return machine.CheckpointItem{Key: key, Index: i, Value: append(uvarints(floor), bytes.Join(slots, nil)...)}
+}
+
+// slot is a command that was executed: above the one before, below the last index of the window.
+func slot(above, below uint64, answer ...byte) []byte {
+	return append(uvarints(above, below), answer...)
+}
+
+const lost, apart = 0xff, 0xfe
+
+func answerItem(id, sequence uint64, i protocol.Index, length int) machine.CheckpointItem {
+	key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte("y"), id), sequence)
+	return machine.CheckpointItem{Key: key, Index: i, Value: make([]byte, length)}
 }
 
 func systemItem(key string, i protocol.Index, value string) machine.CheckpointItem {
@@ -43,8 +56,9 @@ func sound() []machine.CheckpointItem {
 	return []machine.CheckpointItem{
 		systemItem("l", 1, string(uvarints(1))), systemItem("m", 20, string(uvarints(7*second))),
 		systemItem("rmap", 5, "map"), {Space: "map", Key: []byte("a"), Index: 5, Value: []byte("x")},
-		sessionItem(3, 3, 10*second, second, 1),
-		executedItem(3, 4, 9, 2, 0, 0, 'x'), executedItem(3, 3, 8, 1, 1),
+		sessionItem(3, 3, 10*second, second),
+		windowItem(3, 11, 2, slot(1, 3, lost), slot(1, 2, 2, 0, 'x'), slot(1, 1, apart)), answerItem(3, 5, 10, 24),
+		sessionItem(6, 6, 10*second, second), windowItem(6, 9, 1<<40),
 	}
 }
 
@@ -91,34 +105,46 @@ func TestLoaderRefuses(t *testing.T) {
 		"nameless resource": {systemItem("r", 2, "map"), protocol.ErrMalformed, "empty"},
 		"typeless resource": {systemItem("rx", 2, ""), protocol.ErrMalformed, "empty"},
 		"session key":       {systemItem("s123", 2, ""), protocol.ErrMalformed, "malformed"},
-		"session 0":         {sessionItem(0, 2, 10*second, 0, 1), protocol.ErrMalformed, "malformed"},
-		"session too early": {sessionItem(8, 7, 10*second, 0, 1), protocol.ErrMalformed, "before"},
-		"session's timeout": {sessionItem(8, 8, 2*uint64(time.Hour), 0, 1), protocol.ErrMalformed, "malformed"},
-		"session's floor":   {sessionItem(8, 8, 10*second, 0, 0), protocol.ErrMalformed, "malformed"},
-		"huge floor":        {sessionItem(8, 8, 10*second, 0, protocol.SequenceMax+1), protocol.ErrMalformed, "malformed"},
-		"session's time":    {sessionItem(8, 8, 10*second, 1<<63-1, 1), protocol.ErrMalformed, "malformed"},
-		"session's rest":    {sessionItem(8, 8, 10*second, 0, 1, 1), protocol.ErrMalformed, "malformed"},
-		"session cut off":   {sessionItem(8, 8, 10*second, 0), protocol.ErrMalformed, "malformed"},
-		"no session":        {executedItem(4, 1, 9, 1, 1), protocol.ErrCorrupt, "not there"},
-		"too early":         {executedItem(3, 5, 3, 1, 1), protocol.ErrMalformed, "before"},
-		"floor above":       {executedItem(3, 5, 9, 6, 1), protocol.ErrMalformed, "malformed"},
-		"floor 0":           {executedItem(3, 5, 9, 0, 1), protocol.ErrMalformed, "malformed"},
-		"below the floor":   {executedItem(3, 1, 9, 1, 1), protocol.ErrCorrupt, "floor is 2"},
-		"lifts the floor":   {executedItem(3, 9, 9, 4, 1), protocol.ErrCorrupt, "floor is 4"},
-		"beyond the window": {executedItem(3, 2+protocol.SessionWindow, 9, 2, 1), protocol.ErrCorrupt, "floor is 2"},
-		"huge sequence":     {executedItem(3, protocol.SequenceMax+1, 9, 2, 1), protocol.ErrMalformed, "malformed"},
-		"no answer":         {executedItem(3, 5, 9, 2), protocol.ErrMalformed, "malformed"},
-		"unknown answer":    {executedItem(3, 5, 9, 2, 2), protocol.ErrMalformed, "malformed"},
-		"lost with a rest":  {executedItem(3, 5, 9, 2, 1, 0), protocol.ErrMalformed, "malformed"},
-		"code cut off":      {executedItem(3, 5, 9, 2, 0, 3, 'a', 'b'), protocol.ErrMalformed, "malformed"},
-		"too many answers":  {executedItem(3, 5, 9, append([]byte{2, 0, 0}, make([]byte, protocol.SessionAnswersBytesMax-3)...)...), protocol.ErrCorrupt, "bytes of answers"},
+		"session 0":         {sessionItem(0, 2, 10*second, 0), protocol.ErrMalformed, "malformed"},
+		"session too early": {sessionItem(8, 7, 10*second, 0), protocol.ErrMalformed, "before"},
+		"session's timeout": {sessionItem(8, 8, 2*uint64(time.Hour), 0), protocol.ErrMalformed, "malformed"},
+		"session's time":    {sessionItem(8, 8, 10*second, 1<<63-1), protocol.ErrMalformed, "malformed"},
+		"session's rest":    {sessionItem(8, 8, 10*second, 0, 1), protocol.ErrMalformed, "malformed"},
+		"session cut off":   {sessionItem(8, 8, 10*second), protocol.ErrMalformed, "malformed"},
+		"no session":        {windowItem(4, 9, 1, slot(0, 0, lost)), protocol.ErrCorrupt, "not there"},
+		"window's key":      {systemItem("x123", 9, "\x01"), protocol.ErrMalformed, "malformed"},
+		"too early":         {windowItem(8, 8, 1, slot(0, 0, lost)), protocol.ErrMalformed, "before"},
+		"slot too early":    {windowItem(8, 11, 1, slot(0, 3, lost)), protocol.ErrMalformed, "malformed"},
+		"below 0":           {windowItem(8, 11, 1, slot(0, 11, lost)), protocol.ErrMalformed, "malformed"},
+		"floor 0":           {windowItem(8, 11, 0), protocol.ErrMalformed, "malformed"},
+		"huge floor":        {windowItem(8, 11, protocol.SequenceMax+1), protocol.ErrMalformed, "malformed"},
+		"huge sequence":     {windowItem(8, 11, protocol.SequenceMax, slot(1, 0, lost)), protocol.ErrMalformed, "malformed"},
+		"beyond the window": {windowItem(8, 11, 2, slot(protocol.SessionWindow, 0, lost)), protocol.ErrMalformed, "malformed"},
+		"beyond, together":  {windowItem(8, 11, 2, slot(9, 1, lost), slot(protocol.SessionWindow-9, 0, lost)), protocol.ErrMalformed, "malformed"},
+		"wraps around":      {windowItem(8, 11, 2, slot(9, 1, lost), slot(1<<64-2, 0, lost)), protocol.ErrMalformed, "malformed"},
+		"slot twice":        {windowItem(8, 11, 2, slot(1, 1, lost), slot(0, 0, lost)), protocol.ErrMalformed, "malformed"},
+		"no answer":         {windowItem(8, 11, 2, slot(1, 0)), protocol.ErrMalformed, "malformed"},
+		"empty answer":      {windowItem(8, 11, 2, slot(1, 0, 0)), protocol.ErrMalformed, "malformed"},
+		"unknown answer":    {windowItem(8, 11, 2, slot(1, 0, 24)), protocol.ErrMalformed, "malformed"},
+		"answer cut off":    {windowItem(8, 11, 2, slot(1, 0, 3, 0, 'a')), protocol.ErrMalformed, "malformed"},
+		"code cut off":      {windowItem(8, 11, 2, slot(1, 0, 3, 3, 'a', 'b')), protocol.ErrMalformed, "malformed"},
+		"window cut off":    {windowItem(8, 11, 2, []byte{1}), protocol.ErrMalformed, "malformed"},
+		"answer's key":      {systemItem("y123", 9, strings.Repeat("\x00", 24)), protocol.ErrMalformed, "malformed"},
+		"short answer":      {answerItem(3, 5, 10, 23), protocol.ErrMalformed, "malformed"},
+		"answer's session":  {answerItem(4, 5, 10, 24), protocol.ErrCorrupt, "not there"},
+		"no window":         {answerItem(7, 5, 10, 24), protocol.ErrCorrupt, "not there"},
+		"not known of":      {answerItem(3, 4, 9, 24), protocol.ErrCorrupt, "knows of none"},
+		"not known of, too": {answerItem(3, 9, 9, 24), protocol.ErrCorrupt, "knows of none"},
+		"another index":     {answerItem(3, 5, 12, 24), protocol.ErrCorrupt, "knows of none"},
+		"answer lacks":      {windowItem(3, 13, 2, slot(1, 3, apart), slot(2, 3, apart)), protocol.ErrCorrupt, "is not there"},
+		"too many answers":  {answerItem(3, 5, 10, protocol.SessionAnswersBytesMax+1), protocol.ErrMalformed, "limit"},
 	} {
 		for k := range 2 { // in front and at the end
 			items := append(sound(), bad.item)
 			if k == 0 {
 				items = append([]machine.CheckpointItem{bad.item}, sound()...)
 			}
-			if k == 0 && (what == "twice, older" || what == "twice" || bad.item.Space == "" && len(bad.item.Key) == 1) {
+			if k == 0 && (slices.Contains([]string{"twice, older", "twice", "another index", "answer lacks"}, what) || bad.item.Space == "" && len(bad.item.Key) == 1) {
 				continue // this way round it is the other one
 			}
 			err := load(items, 20)
@@ -126,6 +152,10 @@ func TestLoaderRefuses(t *testing.T) {
 				t.Errorf("%s: got %v, want %v: ...%s...", what, err, bad.want, bad.text)
 			}
 		}
+	}
+	larger := append(sound(), windowItem(3, 13, 2, slot(3, 3, apart), slot(1, 0, apart)), answerItem(3, 6, 13, protocol.SessionAnswersBytesMax))
+	if err := load(larger, 20); !errors.Is(err, protocol.ErrCorrupt) || !strings.Contains(err.Error(), "bytes of answers") {
+		t.Errorf("too many answers together: got %v", err)
 	}
 	if err := load(sound(), 0); !errors.Is(err, protocol.ErrMalformed) {
 		t.Errorf("at index 0: got %v", err)

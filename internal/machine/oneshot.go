@@ -61,7 +61,10 @@ func oneShotKey(i protocol.Index) []byte {
 func (o *oneShots) admit(c *protocol.Command) (protocol.Result, bool) {
 	if known, ok := o.all[c.OneShot.Number]; ok {
 		one, _ := parseOneShot(o.state.System().Get(oneShotKey(known.index)).Value())
-		answer := parseKept(one.answer, known.text)
+		answer := protocol.Failed(protocol.ErrAnswerLost)
+		if one.answer[0] == oneShotAnswered {
+			answer = parseAnswer(one.answer[1:], known.text)
+		}
 		answer.Index = known.index
 		return answer, false
 	}
@@ -83,8 +86,8 @@ func (o *oneShots) executed(now protocol.ClusterTime, c *protocol.Command, r *pr
 	b := binary.AppendUvarint(o.scratch[:0], uint64(now))
 	b = append(b, one.number[:]...)
 	head := len(b)
-	if b = appendKept(b, r); len(b) > protocol.ValueBytesMax {
-		b = append(b[:head], answerLost)
+	if b = appendAnswer(append(b, oneShotAnswered), r); len(b) > protocol.ValueBytesMax {
+		b = append(b[:head], oneShotLost)
 	}
 	o.scratch, one.size = b, len(b)
 	o.state.Set(o.state.System(), oneShotKey(one.index), b)
@@ -135,8 +138,13 @@ func (o *oneShots) forget(one *oneShot) {
 type oneShotRecord struct {
 	at     protocol.ClusterTime
 	number protocol.OneShotNumber
-	answer []byte
+	answer []byte // oneShotAnswered and the answer, or oneShotLost: it was too long
 }
+
+const (
+	oneShotAnswered = 0
+	oneShotLost     = 1
+)
 
 // parseOneShot withstands any input.
 func parseOneShot(value []byte) (one oneShotRecord, ok bool) {
@@ -147,7 +155,11 @@ func parseOneShot(value []byte) (one oneShotRecord, ok bool) {
 	one.at = protocol.ClusterTime(at)
 	value = value[n+copy(one.number[:], value[n:]):]
 	one.answer = value
-	return one, one.number != protocol.OneShotNumber{} && isKept(value)
+	if len(value) == 0 {
+		return one, false
+	}
+	whole := value[0] == oneShotLost && len(value) == 1 || value[0] == oneShotAnswered && isAnswer(value[1:])
+	return one, whole && one.number != protocol.OneShotNumber{}
 }
 
 // checkOneShotRecord returns what is wrong with an 'o' or an 'h' key by itself.

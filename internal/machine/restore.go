@@ -24,11 +24,15 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 			fault = fmt.Sprintf("written at %d, before the session was opened", i)
 		}
 	case keyExecuted:
-		if _, ok := parseExecuted(key, value); ok {
+		if _, ok := parseWindow(key, value, i); ok {
 			fault = ""
 		}
-		if len(key) == 17 && binary.BigEndian.Uint64(key[1:]) >= uint64(i) {
+		if len(key) == 9 && binary.BigEndian.Uint64(key[1:]) >= uint64(i) {
 			fault = fmt.Sprintf("executed at %d, before the session was opened", i)
+		}
+	case keyAnswer:
+		if len(key) == 17 && len(value) > slotRoom && isAnswer(value) {
+			fault = ""
 		}
 	case keyLease, keyTime:
 		if _, ok := parseTime(value); ok && len(key) == 1 {
@@ -65,39 +69,15 @@ func nameFault(what string, name []byte) string {
 func parseSession(key, value []byte) (one session, ok bool) {
 	timeout, value, ok1 := sessionop.TakeUint(value)
 	extended, value, ok2 := sessionop.TakeUint(value)
-	floor, value, ok3 := sessionop.TakeUint(value)
-	if !ok1 || !ok2 || !ok3 || len(value) > 0 || len(key) != 9 || extended > timeMax {
+	if !ok1 || !ok2 || len(value) > 0 || len(key) != 9 || extended > timeMax {
 		return one, false
 	}
-	if timeout < uint64(protocol.SessionTimeoutMin) || timeout > uint64(protocol.SessionTimeoutMax) ||
-		floor == 0 || floor > protocol.SequenceMax {
+	if timeout < uint64(protocol.SessionTimeoutMin) || timeout > uint64(protocol.SessionTimeoutMax) {
 		return one, false
 	}
 	one.id = protocol.SessionID(binary.BigEndian.Uint64(key[1:]))
-	one.timeout, one.extended, one.floor = time.Duration(timeout), protocol.ClusterTime(extended), floor
+	one.timeout, one.extended = time.Duration(timeout), protocol.ClusterTime(extended)
 	return one, one.id > 0
-}
-
-// executed is what an 'x' key says.
-type executed struct {
-	session         protocol.SessionID
-	sequence, floor uint64
-	size            int
-}
-
-// parseExecuted reads an 'x' key and its value.
-func parseExecuted(key, value []byte) (x executed, ok bool) {
-	floor, answer, ok := sessionop.TakeUint(value)
-	if !ok || len(answer) == 0 || len(key) != 17 {
-		return x, false
-	}
-	x.session = protocol.SessionID(binary.BigEndian.Uint64(key[1:]))
-	x.sequence, x.floor = binary.BigEndian.Uint64(key[9:]), floor
-	if x.sequence < floor || floor == 0 || x.sequence > protocol.SequenceMax {
-		return x, false
-	}
-	x.size = answerSize(value)
-	return x, isKept(answer)
 }
 
 // timeMax is the latest time that deadlines can be counted from.
@@ -115,7 +95,7 @@ func parseTime(value []byte) (protocol.ClusterTime, bool) {
 
 // load makes what a machine keeps at hand out of the system's space. Its
 // keys come in order: the horizon, the lease, the cluster time, one-shots, the
-// catalogue, sessions, and at last what they executed.
+// catalogue, sessions, their windows, and at last the answers beside these.
 func (l *Loader) load() error {
 	for r, v := range l.state.System().Scan(l.newest, nil, nil) {
 		var err error
@@ -137,7 +117,9 @@ func (l *Loader) load() error {
 		case keySession:
 			err = l.addSession(key, value)
 		case keyExecuted:
-			err = l.addExecuted(key, value)
+			err = l.addWindow(r)
+		case keyAnswer:
+			err = l.addAnswer(key, v)
 		}
 		if err != nil {
 			return err
@@ -187,40 +169,49 @@ func (l *Loader) addSession(key, value []byte) error {
 	return nil
 }
 
-func (l *Loader) addExecuted(key, value []byte) error {
-	x, _ := parseExecuted(key, value)
-	one := l.sessions.all[x.session]
+func (l *Loader) addWindow(r *state.Record) error {
+	w := r.Mutable().(*window)
+	one := l.sessions.all[w.session]
 	if one == nil {
-		return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, which is not there", x.sequence, x.session))
+		return protocol.ErrCorrupt.With(fmt.Sprintf("what session %d has executed, which is not there", w.session))
 	}
-	one.floor = max(one.floor, x.floor)
-	one.bytes += x.size
+	one.executed, one.kept = r, w.floor
 	l.sessions.noteUsed(one)
-	if x.size > 0 && one.kept == 0 {
-		one.kept = x.sequence // they come in order
+	return nil
+}
+
+// addAnswer takes an answer that a window has no room for.
+func (l *Loader) addAnswer(key []byte, v *state.Version) error {
+	id, sequence := protocol.SessionID(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:])
+	one := l.sessions.all[id]
+	if one == nil || one.executed == nil {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, which is not there", sequence, id))
 	}
+	of := one.window().find(sequence)
+	if of == nil || of.size != slotApart || of.index != v.Index() {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, written at %d: the session knows of none", sequence, id, v.Index()))
+	}
+	one.bytes += len(v.Value())
 	return nil
 }
 
 // finishSessions gives each session what follows from all of its keys, and
 // checks that they are keys which a session can have at one time.
 func (l *Loader) finishSessions() error {
-	for r, v := range l.state.System().Scan(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}) {
-		x, _ := parseExecuted(r.KeyBytes(), v.Value())
-		if one := l.sessions.all[x.session]; x.sequence < one.floor || x.sequence-one.floor >= protocol.SessionWindow {
-			return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, whose floor is %d", x.sequence, x.session, one.floor))
-		}
-	}
 	for r := range l.state.System().Scan(l.newest, []byte{keySession}, []byte{keySession + 1}) {
 		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(r.KeyBytes()[1:]))]
+		if w := one.window(); w != nil {
+			for of := range w.all() {
+				if of.size == slotApart && l.state.System().Get(l.sessions.answerKey(one.id, of.sequence)) == nil {
+					return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d is not there", of.sequence, one.id))
+				}
+			}
+		}
 		if one.bytes > protocol.SessionAnswersBytesMax {
 			return protocol.ErrCorrupt.With(fmt.Sprintf("session %d keeps %d bytes of answers, the limit is %d",
 				one.id, one.bytes, protocol.SessionAnswersBytesMax))
 		}
-		one.kept = max(one.kept, one.floor)
-		if one.floor > 1 {
-			l.sessions.noteUsed(one)
-		}
+		one.kept = max(one.kept, 1)
 		one.deadline = max(one.extended, l.sessions.lease) + one.lasts()
 		l.sessions.deadlines.add(one)
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"container/list"
 	"encoding/binary"
 	"fmt"
@@ -9,13 +10,13 @@ import (
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // The system's space holds, first byte of the key first:
 //
-//	's' session           -> timeout, last extension, floor
-//	'x' session sequence  -> floor then, answer: the command was executed
+//	's' session           -> timeout, last extension
+//	'x' session           -> which of its commands were executed, and answers; see window
+//	'y' session sequence  -> an answer that the window has no room for
 //	'o' index             -> cluster time then, number, answer: a one-shot was executed
 //	'h'                   -> the horizon: one-shots up to there are forgotten
 //	'l'                   -> cluster time when a leader's term last began
@@ -23,17 +24,13 @@ import (
 //	'r' resource          -> name of its type
 //	't' type version      -> nothing: a command of it has been applied
 //
-// A command adds one 'x' key and removes those that its floor leaves behind.
-// It does not touch the 's' key: the floor of a session is the highest that
-// any of its keys names, and the key with the highest is never below it. So
-// the price of a command is one small write and one delete.
-//
-// "Executed" is a set, not a number: 6 can be executed before 5, when 5 was
-// lost with a connection. What is in the set is answered, what is not and is
-// at or above the floor runs, whatever the order of arrival.
+// The 'x' key of a session is a mutable value: each command changes it, and nothing of the
+// ordered map. It is there from the session's first command on, or from where its floor
+// rises.
 const (
 	keySession  = 's'
 	keyExecuted = 'x'
+	keyAnswer   = 'y'
 	keyLease    = 'l'
 	keyTime     = 'm'
 	keyResource = state.CatalogueTag
@@ -56,9 +53,9 @@ type session struct {
 	id       protocol.SessionID
 	timeout  time.Duration
 	extended protocol.ClusterTime
-	floor    uint64
-	// bytes is the size of the answers kept, and all those below kept have
-	// been dropped, or never were.
+	executed *state.Record // the window; nil: there is none yet
+	// bytes is the size of the answers with keys of their own, and all those below kept
+	// have been dropped, or never were.
 	bytes int
 	kept  uint64
 	// texts are those of the errors among the answers. Texts differ between
@@ -92,6 +89,14 @@ type sessions struct {
 	key       [17]byte
 }
 
+// window returns the window as it is now, which is not to be changed; nil: there is none.
+func (one *session) window() *window {
+	if one.executed == nil {
+		return nil
+	}
+	return one.executed.Mutable().(*window)
+}
+
 func newSessions(s *state.State) *sessions {
 	return &sessions{state: s, all: map[protocol.SessionID]*session{}}
 }
@@ -102,8 +107,14 @@ func (s *sessions) sessionKey(id protocol.SessionID) []byte {
 	return s.key[:9]
 }
 
-func (s *sessions) executedKey(id protocol.SessionID, sequence uint64) []byte {
+func (s *sessions) executedKey(id protocol.SessionID) []byte {
 	s.key[0] = keyExecuted
+	binary.BigEndian.PutUint64(s.key[1:], uint64(id))
+	return s.key[:9]
+}
+
+func (s *sessions) answerKey(id protocol.SessionID, sequence uint64) []byte {
+	s.key[0] = keyAnswer
 	binary.BigEndian.PutUint64(s.key[1:], uint64(id))
 	binary.BigEndian.PutUint64(s.key[9:], sequence)
 	return s.key[:17]
@@ -113,7 +124,6 @@ func (s *sessions) executedKey(id protocol.SessionID, sequence uint64) []byte {
 func (s *sessions) write(one *session) {
 	b := binary.AppendUvarint(s.scratch[:0], uint64(one.timeout))
 	b = binary.AppendUvarint(b, uint64(one.extended))
-	b = binary.AppendUvarint(b, one.floor)
 	s.scratch = b
 	s.state.Set(s.state.System(), s.sessionKey(one.id), b)
 }
@@ -133,7 +143,7 @@ func (s *sessions) open(now protocol.ClusterTime, timeout time.Duration) (*sessi
 	if len(s.all) >= protocol.SessionsMax {
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf("the cluster has %d sessions, the limit", protocol.SessionsMax))
 	}
-	one := &session{id: protocol.SessionID(s.state.Index()), timeout: timeout, extended: now, floor: 1, kept: 1}
+	one := &session{id: protocol.SessionID(s.state.Index()), timeout: timeout, extended: now, kept: 1}
 	s.all[one.id] = one
 	one.unused = s.unused.PushBack(one)
 	one.deadline = now + one.lasts()
@@ -143,7 +153,7 @@ func (s *sessions) open(now protocol.ClusterTime, timeout time.Duration) (*sessi
 }
 
 // use gives a session its whole timeout: it has carried a command. That follows
-// from its keys: one is left of the command, or a floor above the first.
+// from its keys: it has a window.
 func (s *sessions) use(one *session) {
 	if !s.noteUsed(one) {
 		return
@@ -166,9 +176,11 @@ func (s *sessions) noteUsed(one *session) bool {
 // keepAlive gives a session a full timeout from now on, and frees the answers
 // that its client has.
 func (s *sessions) keepAlive(one *session, now protocol.ClusterTime, floor uint64) {
-	s.raise(one, floor)
-	if one.floor > 1 {
-		s.use(one)
+	if w := one.window(); floor > 1 && (w == nil || floor > w.floor) {
+		w = s.change(one)
+		s.raise(one, w, floor)
+		w.fit()
+		s.changed(w)
 	}
 	one.extended = now
 	one.deadline = now + one.lasts()
@@ -205,70 +217,123 @@ func (s *sessions) end(one *session) {
 	s.all, s.most = state.Fit(s.all, s.most)
 	delete(s.all, one.id)
 	s.state.Remove(s.state.System(), s.sessionKey(one.id))
-	var keys [][]byte
-	from := append([]byte{}, s.executedKey(one.id, 0)...)
-	to := resources.PrefixEnd(from[:9])
-	for r := range s.state.System().Scan(s.state.Index(), from, to) {
-		keys = append(keys, r.KeyBytes())
+	w := one.window()
+	if w == nil {
+		return
 	}
-	for _, key := range keys {
-		s.state.Remove(s.state.System(), key)
+	for slot := range w.all() {
+		if slot.size == slotApart {
+			s.state.Remove(s.state.System(), s.answerKey(one.id, slot.sequence))
+		}
 	}
+	s.state.Remove(s.state.System(), s.executedKey(one.id))
+}
+
+// change returns the window of a session for the current entry to change; changed ends that.
+func (s *sessions) change(one *session) *window {
+	if one.executed == nil {
+		w := newWindow(one.id, s.state.Index())
+		one.executed = s.state.SetMutable(s.state.System(), s.executedKey(one.id), w)
+		s.use(one)
+	}
+	w := s.state.Change(s.state.System(), one.executed).(*window)
+	s.state.AmendDigest(w.headTerm(), state.Digest{})
+	return w
+}
+
+func (s *sessions) changed(w *window) {
+	w.index = s.state.Index()
+	s.state.AmendDigest(state.Digest{}, w.headTerm())
 }
 
 // raise lifts the floor and forgets what lies below it.
-func (s *sessions) raise(one *session, floor uint64) {
-	if floor <= one.floor {
+func (s *sessions) raise(one *session, w *window, floor uint64) {
+	if floor <= w.floor {
 		return
 	}
-	// Nothing is executed at or above floor + window.
-	for q := one.floor; q < min(floor, one.floor+protocol.SessionWindow); q++ {
-		if v := s.state.Remove(s.state.System(), s.executedKey(one.id, q)); v != nil {
-			one.bytes -= answerSize(v.Value())
-			delete(one.texts, q)
+	for q := w.floor; q < min(floor, w.high+1); q++ {
+		slot := w.find(q)
+		if slot == nil {
+			continue
 		}
+		s.state.AmendDigest(w.slotTerm(slot), state.Digest{})
+		if slot.size == slotApart {
+			s.forget(one, q)
+		}
+		delete(one.texts, q)
 	}
-	one.floor, one.kept = floor, max(one.kept, floor)
+	w.floor, one.kept = floor, max(one.kept, floor)
+}
+
+// forget removes an answer that has a key of its own.
+func (s *sessions) forget(one *session, sequence uint64) {
+	one.bytes -= len(s.state.Remove(s.state.System(), s.answerKey(one.id, sequence)).Value())
 }
 
 // admit decides whether a command runs. If not, the result is its answer.
 func (s *sessions) admit(one *session, c *protocol.Command) (protocol.Result, bool) {
 	refuse := func(err error) (protocol.Result, bool) { return protocol.Failed(err), false }
+	w, floor := one.window(), uint64(1)
+	if w != nil {
+		floor = w.floor
+	}
 	switch {
 	case c.Sequence == 0 || c.Sequence > protocol.SequenceMax || c.Floor > c.Sequence:
 		return refuse(protocol.ErrInvalid.With(fmt.Sprintf("the sequence %d with floor %d: a sequence is at least 1, at most %d, and not below the floor",
 			c.Sequence, c.Floor, uint64(protocol.SequenceMax))))
-	case c.Sequence < one.floor:
+	case c.Sequence < floor:
 		return refuse(protocol.ErrStaleSequence)
 	}
-	if v := s.state.System().Get(s.executedKey(one.id, c.Sequence)); v != nil {
-		answer := parseAnswer(v.Value(), one.texts[c.Sequence])
-		if answer.Code != protocol.ErrAnswerLost.Code { // else the index is that of its loss
-			answer.Index = v.Index()
+	if w != nil {
+		if slot := w.find(c.Sequence); slot != nil {
+			return s.answer(one, slot), false
 		}
-		return answer, false
 	}
-	if c.Sequence >= max(one.floor, c.Floor)+protocol.SessionWindow {
+	if c.Sequence >= max(floor, c.Floor)+protocol.SessionWindow {
 		return refuse(protocol.ErrWindow)
 	}
 	return protocol.Result{}, true
 }
 
+// answer returns what a command was answered that was executed, at the index where it was.
+func (s *sessions) answer(one *session, of *slot) protocol.Result {
+	var answer protocol.Result
+	switch of.size {
+	case slotLost:
+		answer = protocol.Failed(protocol.ErrAnswerLost)
+	case slotApart:
+		v := s.state.System().Get(s.answerKey(one.id, of.sequence))
+		answer = parseAnswer(v.Value(), one.texts[of.sequence])
+	default: // copied: the slot is another command's soon
+		answer = parseAnswer(bytes.Clone(of.stored()), one.texts[of.sequence])
+	}
+	answer.Index = of.index
+	return answer
+}
+
 // executed remembers that a command has run, and its answer.
 func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Result) {
-	s.use(one)
-	s.raise(one, c.Floor)
-	s.scratch = appendAnswer(s.scratch[:0], one.floor, r)
-	s.state.Set(s.state.System(), s.executedKey(one.id, c.Sequence), s.scratch)
-	one.bytes += answerSize(s.scratch)
-	one.kept = min(one.kept, c.Sequence)
+	w := s.change(one)
+	s.raise(one, w, c.Floor)
+	slot := w.take(c.Sequence, s.state.Index())
+	s.scratch = appendAnswer(s.scratch[:0], r)
+	if n := len(s.scratch); n <= slotRoom {
+		slot.size = uint8(copy(slot.answer[:], s.scratch))
+	} else {
+		slot.size = slotApart
+		s.state.Set(s.state.System(), s.answerKey(one.id, c.Sequence), s.scratch)
+		one.bytes += n
+		one.kept = min(one.kept, c.Sequence)
+	}
+	s.state.AmendDigest(state.Digest{}, w.slotTerm(slot))
 	if r.Text != "" {
 		if one.texts == nil {
 			one.texts = map[uint64]string{}
 		}
 		one.texts[c.Sequence] = r.Text
 	}
-	s.evict(one)
+	s.evict(one, w)
+	s.changed(w)
 	if cap(s.scratch) > protocol.ValueBytesMax {
 		s.scratch = nil
 	}
@@ -276,17 +341,18 @@ func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Resul
 
 // evict drops the oldest answers of a session that keeps too much. That the
 // commands were executed stays known.
-func (s *sessions) evict(one *session) {
+func (s *sessions) evict(one *session, w *window) {
 	for ; one.bytes > protocol.SessionAnswersBytesMax; one.kept++ {
-		invariant.Check(one.kept < one.floor+protocol.SessionWindow,
+		invariant.Check(one.kept <= w.high,
 			"session %d keeps %d bytes of answers, all of its answers are smaller", one.id, one.bytes)
-		key := s.executedKey(one.id, one.kept)
-		v := s.state.System().Get(key)
-		if v == nil || answerSize(v.Value()) == 0 {
+		slot := w.find(one.kept)
+		if slot == nil || slot.size != slotApart {
 			continue
 		}
-		one.bytes -= answerSize(v.Value())
-		s.state.Set(s.state.System(), key, appendLost(nil, v.Value()))
+		less := w.slotTerm(slot)
+		slot.size = slotLost
+		s.state.AmendDigest(less, w.slotTerm(slot))
+		s.forget(one, one.kept)
 		delete(one.texts, one.kept)
 	}
 }

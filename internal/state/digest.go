@@ -55,6 +55,10 @@ func hashKey(space uint64, key []byte) uint64 { return xxh3.HashSeed(key, space)
 // seeded by what identifies it, the space, the key and the index. Hashing the
 // value in place saves copying it behind its key.
 func (r *Record) term(v *Version) xxh3.Uint128 {
+	if v.mutable {
+		d := v.content().Digest()
+		return xxh3.Uint128{Hi: d[0], Lo: d[1]}
+	}
 	return xxh3.Hash128Seed(v.value, r.hash^bits.RotateLeft64(uint64(v.index)*0x9e3779b97f4a7c15, 32))
 }
 

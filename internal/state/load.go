@@ -6,7 +6,11 @@ import "github.com/starlinghq/starling/protocol"
 // reads yet; Loaded ends that. Key and value are copied. If the key is there with an
 // index that is not lower, nothing is written, and that index is returned.
 func (s *State) Load(sp *Space, key, value []byte, i protocol.Index) (there protocol.Index, ok bool) {
-	v, r := newVersion(i, value), sp.find(key)
+	return s.load(sp, key, newVersion(i, value))
+}
+
+func (s *State) load(sp *Space, key []byte, v *Version) (there protocol.Index, ok bool) {
+	r := sp.find(key)
 	if r == nil {
 		r = newRecord(key, hashKey(sp.hash, key))
 		sp.list.put(r)
@@ -14,7 +18,7 @@ func (s *State) Load(sp *Space, key, value []byte, i protocol.Index) (there prot
 		sp.live++
 	} else {
 		before := r.head.Load()
-		if before.index >= i {
+		if before.index >= v.index {
 			return before.index, false
 		}
 		s.discount(sp, r, before)
@@ -47,7 +51,7 @@ func (s *State) Loaded(i protocol.Index) {
 			sp.sizes.Store(&sizeAt{index: i, keys: sp.live, kind: sp.kind})
 		}
 	}
-	s.index = i
+	s.index, s.frozen = i, i
 	s.tracked.cut(i)
 	s.tellSize()
 	s.views.publish(i, s.digest, 0)

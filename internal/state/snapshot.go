@@ -51,6 +51,7 @@ type Snapshot struct {
 // constant time.
 func (s *State) Snapshot() *Snapshot {
 	invariant.Check(s.index > 0, "a snapshot is of a state that some entry has made")
+	s.frozen = s.index
 	return &Snapshot{
 		state: s, node: s.views.pin(), index: s.index, digest: s.digest,
 		bytes: int(s.bytes.Load()), changes: s.tracked.cut(s.index),
@@ -195,6 +196,9 @@ func (s *Snapshot) checkOpen() {
 }
 
 func itemOf(sp *Space, r *Record, v *Version) Item {
+	if v.mutable {
+		return Item{Space: sp.name, Key: r.KeyBytes(), Index: v.content().Index(), Value: v.content().AppendTo(nil)}
+	}
 	return Item{Space: sp.name, Key: r.KeyBytes(), Index: v.index, Value: v.value}
 }
 

@@ -33,6 +33,7 @@ type State struct {
 
 	// The rest belongs to the writer.
 	index  protocol.Index
+	frozen protocol.Index // of the last snapshot, see Change
 	undo   []step
 	digest Digest
 	stale  []leftover // oldest first, from head on
@@ -112,23 +113,27 @@ func (s *State) payDigest() {
 
 // Set writes a key. Key and value are copied.
 func (s *State) Set(sp *Space, key, value []byte) {
+	s.set(sp, key, newVersion(s.index, value))
+}
+
+func (s *State) set(sp *Space, key []byte, v *Version) *Record {
 	hash := hashKey(sp.hash, key)
 	r := sp.table.get(stringOf(key), hash)
 	if r == nil {
 		r = newRecord(key, hash)
-		v := newVersion(s.index, value)
 		r.head.Store(v)
 		sp.list.put(r)
 		sp.table.put(r)
 		s.undo = append(s.undo, step{sp, r, nil})
 		sp.live++
 		s.count(sp, r, v, +1)
-		return
+		return r
 	}
 	if r.head.Load().gone {
 		sp.live++
 	}
-	s.push(sp, r, newVersion(s.index, value))
+	s.push(sp, r, v)
+	return r
 }
 
 // Remove deletes a key and returns what it was, nil if it did not exist.
@@ -147,6 +152,9 @@ func (s *State) removeRecord(sp *Space, r *Record) *Version {
 	}
 	sp.live--
 	s.push(sp, r, &Version{index: s.index, gone: true})
+	if before.mutable {
+		s.AmendDigest(before.content().Digest(), Digest{})
+	}
 	return before
 }
 
@@ -178,6 +186,7 @@ func (s *State) Savepoint() int { return len(s.undo) }
 func (s *State) Rollback(mark int) {
 	for k := len(s.undo) - 1; k >= mark; k-- {
 		u := &s.undo[k]
+		u.checkRollback()
 		after := u.record.head.Load()
 		if !after.gone {
 			u.space.live--
@@ -235,10 +244,10 @@ func (s *State) settle(u *step, changed func(sp *Space, r *Record, before, v *Ve
 	if before != nil {
 		s.stale = append(s.stale, leftover{u.space, u.record, s.index})
 	}
-	if before != nil && !before.gone {
+	if before != nil && !before.gone && !before.mutable {
 		s.digest.remove(u.record.term(before))
 	}
-	if !after.gone {
+	if !after.gone && !after.mutable {
 		s.digest.add(u.record.term(after))
 	}
 	if s.tracked.on {

@@ -69,7 +69,7 @@ func (s *State) sweep(floor protocol.Index) {
 
 // leftoversKept is the room for leftovers that is not given back. There are more
 // of them only while a view or a snapshot is open for long.
-const leftoversKept = 1 << 16
+const leftoversKept = 1 << 12
 
 // moveLeftovers moves those that are left to the front.
 func (s *State) moveLeftovers(left int) {

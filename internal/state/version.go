@@ -18,6 +18,8 @@ type Version struct {
 	older atomic.Pointer[Version]
 	value []byte
 	gone  bool // a delete
+	// mutable says that this is the first field of a mutableVersion, and value is nil.
+	mutable bool
 }
 
 // absent is what a key was of which there is no record.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -66,17 +67,18 @@ func TestSegmentHeaderRoundTrip(t *testing.T) {
 	}
 }
 
-func TestNewerFormatIsRefused(t *testing.T) {
-	m := vfs.NewMemory(1)
-	id := Identity{Name: "a", Format: Format + 1}
-	if err := m.MkdirAll("/d"); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeIdentity(m, "/d", id); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(m, "/d", Options{}); !errors.Is(err, protocol.ErrDirectory) {
-		t.Fatalf("got %v, want ErrDirectory", err)
+func TestOtherFormatsAreRefused(t *testing.T) {
+	for format, wayOut := range map[uint32]string{Format + 1: "use a newer version", Format - 1: "starling map export"} {
+		m := vfs.NewMemory(1)
+		if err := m.MkdirAll("/d"); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeIdentity(m, "/d", Identity{Name: "a", Format: format}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(m, "/d", Options{}); !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), wayOut) {
+			t.Errorf("format %d: got %v, want ErrDirectory: ...%s...", format, err, wayOut)
+		}
 	}
 }
 

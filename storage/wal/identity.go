@@ -15,9 +15,10 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// Format is the version of everything that this package writes. A directory of
-// a newer one is refused.
-const Format = 1
+// Format is the version of everything that this package writes, and of what its log makes of a
+// state. A directory of another one is refused: 1 was before the first release, and its log
+// tells of digests that this program does not come to.
+const Format = 2
 
 // Identity says whose directory this is. It is kept in two copies, each with
 // its own sum, and is the last thing that makes a directory a member's.
@@ -66,7 +67,7 @@ func encodeIdentity(id Identity) []byte {
 }
 
 // decodeIdentity returns protocol.ErrCorrupt for a damaged copy and
-// protocol.ErrDirectory for one of a newer format.
+// protocol.ErrDirectory for one of another format.
 func decodeIdentity(b []byte) (Identity, error) {
 	le := binary.LittleEndian
 	var id Identity
@@ -82,6 +83,10 @@ func decodeIdentity(b []byte) (Identity, error) {
 	if id.Format > Format {
 		return id, protocol.ErrDirectory.With(fmt.Sprintf(
 			"the data directory has format %d, this program knows formats up to %d: use a newer version", id.Format, Format))
+	}
+	if id.Format < Format {
+		return id, protocol.ErrDirectory.With(fmt.Sprintf(
+			"the data directory has format %d, of a program before the first release, and this one reads format %d only: export its maps with that program (starling map export), and import them into a new cluster", id.Format, Format))
 	}
 	b = b[16 : 16+n]
 	if len(b) < 42 || len(b) != 42+int(le.Uint16(b[40:])) {

@@ -222,14 +222,14 @@ func stores() []Mutation {
 		{
 			Name: "duplicate-by-last-sequence", Breaks: "a command below the newest one of its session is taken for a duplicate",
 			File: "internal/machine/session.go", Tests: state,
-			Old: "case c.Sequence < one.floor:",
-			New: "case c.Sequence < max(one.floor, one.kept):",
+			Old: "case c.Sequence < floor:",
+			New: "case c.Sequence < floor || w != nil && c.Sequence <= w.high && w.find(c.Sequence) == nil:",
 		},
 		{
 			Name: "retry-runs-again", Breaks: "the answer to a command is not remembered",
 			File: "internal/machine/session.go", Tests: state,
-			Old: "s.state.Set(s.state.System(), s.executedKey(one.id, c.Sequence), s.scratch)",
-			New: "s.state.Set(s.state.System(), s.executedKey(one.id, 0), s.scratch)",
+			Old: "slot := w.take(c.Sequence, s.state.Index())",
+			New: "slot := &slot{sequence: c.Sequence, index: s.state.Index()}",
 		},
 		{
 			Name: "view-not-registered", Breaks: "versions that an open view reads are dropped",

@@ -86,6 +86,7 @@ func All() []Mutation {
 	all = append(all, sharedWatches()...)
 	all = append(all, turnsAtTheFile()...)
 	all = append(all, outcomes()...)
+	all = append(all, windows()...)
 	all = append(all, answered()...)
 	all = append(all, alone()...)
 	all = append(all, rebuilt()...)

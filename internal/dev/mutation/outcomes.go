@@ -43,6 +43,36 @@ func outcomes() []Mutation {
 	}
 }
 
+// windows are bugs in what a session knows of its commands, and in values that are changed in place.
+func windows() []Mutation {
+	return []Mutation{
+		{
+			Name: "slot-of-another", Breaks: "a command is answered with what another one was answered that had its place in the window, and never runs",
+			File: "internal/machine/window.go", Tests: []string{"./internal/machine"},
+			Old: "s.sequence == sequence && sequence >= w.floor",
+			New: "s.sequence != 0 && sequence >= w.floor",
+		},
+		{
+			Name: "snapshot-sees-changes", Breaks: "a checkpoint has what sessions executed after its index",
+			File: "internal/state/mutable.go", Tests: []string{"./internal/state"},
+			Old: "if v.index <= s.frozen {",
+			New: "if v.index < s.frozen {",
+		},
+		{
+			Name: "slot-counted-on", Breaks: "what a session has forgotten stays in the digest",
+			File: "internal/machine/session.go", Tests: []string{"./internal/machine"},
+			Old: "s.state.AmendDigest(w.slotTerm(slot), state.Digest{})",
+			New: "_ = slot",
+		},
+		{
+			Name: "format-before-accepted", Breaks: "a directory is opened whose log tells of digests that this program does not come to",
+			File: "storage/wal/identity.go", Tests: []string{"./storage/wal"},
+			Old: "if id.Format < Format {",
+			New: "if id.Format == 0 {",
+		},
+	}
+}
+
 // alone are bugs in what is remembered of commands that belong to no session.
 func alone() []Mutation {
 	state := []string{"./internal/machine"}
