@@ -100,6 +100,13 @@ func WithInfo(info *Info) Option { return func(o *Options) { o.Info = info } }
 
 // OptionsOf returns what options amount to.
 func OptionsOf(opts []Option) Options {
+	if len(opts) == 0 {
+		return Options{} // which costs no memory
+	}
+	return optionsOf(opts)
+}
+
+func optionsOf(opts []Option) Options {
 	var o Options
 	for _, opt := range opts {
 		if opt != nil {

@@ -204,9 +204,8 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 	var attempts attempt.Command
 	for {
 		news := c.news()
-		copied := command // an earlier one may still be on its way out
-		copied.Floor = s.floor()
-		result, err := c.try(ctx, &copied)
+		command.Floor = s.floor()
+		result, err := c.try(ctx, command)
 		verdict, result, err := attempts.Took(result, err, ctx.Err())
 		switch {
 		case verdict == attempt.Expired || verdict == attempt.Anew:
@@ -220,9 +219,15 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 	}
 }
 
-// try makes one attempt at a command.
-func (c *Client) try(ctx context.Context, command *protocol.Command) (protocol.Result, error) {
-	response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: command})
+// try makes one attempt at a command. It sends a copy: an earlier one may still be on its
+// way out.
+func (c *Client) try(ctx context.Context, command protocol.Command) (protocol.Result, error) {
+	out := &struct {
+		protocol.Request
+		command protocol.Command
+	}{protocol.Request{Kind: protocol.RequestCommand}, command}
+	out.Command = &out.command
+	response, err := c.transport.Do(ctx, &out.Request)
 	if err != nil {
 		return protocol.Result{}, err
 	}

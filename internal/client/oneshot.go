@@ -39,9 +39,8 @@ func (c *Client) sendOneShot(ctx context.Context, command protocol.Command) (pro
 	}
 	for {
 		news := c.news()
-		copied := command // an earlier one may still be on its way out
-		copied.OneShot = attempts.Drawn()
-		result, err := c.try(ctx, &copied)
+		command.OneShot = attempts.Drawn()
+		result, err := c.try(ctx, command)
 		verdict, result, err := attempts.Took(result, err, ctx.Err())
 		switch verdict {
 		case attempt.Done, attempt.Expired:

@@ -46,6 +46,7 @@ type hub struct {
 	scratch [1]recordChange
 	pending []*changesNode
 	leaving []protocol.Change // room for those of a node that leaves the ring
+	nodes   []changesNode     // room for the next ones
 
 	mu      sync.Mutex
 	streams map[string]*stream
@@ -169,7 +170,8 @@ func (h *hub) note(sp *state.Space, r *state.Record, before, v *state.Version) {
 func (h *hub) entryEnds(i protocol.Index) {
 	for len(h.noted) > 0 {
 		sp, rest := h.noted[0].space, []notedChange(nil) // not a slice of these, which would hold them
-		n := &changesNode{index: i, resource: sp.Name(), kind: sp.Kind(), size: nodeOverhead}
+		n := h.node()
+		n.index, n.resource, n.kind, n.size = i, sp.Name(), sp.Kind(), nodeOverhead
 		changes, previous := h.scratch[:0], 0
 		if len(h.noted) > 1 {
 			changes = make([]recordChange, 0, len(h.noted))
@@ -200,6 +202,19 @@ func (h *hub) entryEnds(i protocol.Index) {
 		h.noted = rest
 	}
 }
+
+// node makes a node. Nodes come many at a time, which costs less, and a watcher that hangs
+// at one holds their empty room.
+func (h *hub) node() *changesNode {
+	if len(h.nodes) == 0 {
+		h.nodes = make([]changesNode, nodesTogether)
+	}
+	n := &h.nodes[0]
+	h.nodes = h.nodes[1:]
+	return n
+}
+
+const nodesTogether = 32
 
 // notedKept is the room for the changes of one entry that is not given back.
 const notedKept = 1 << 12

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"bytes"
+	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,39 @@ func (i *intake) serveCommand(q *protocol.Request, reply func(protocol.Result)) 
 		return func() {}
 	}
 	return func() { i.answers.Forget(id) }
+}
+
+// ownCall is a goroutine of this process that waits for the answer to its command.
+type ownCall struct {
+	got   chan protocol.Result
+	reply func(protocol.Result)
+}
+
+// ownCalls are used again: most of what a write costs its goroutine is memory.
+var ownCalls = sync.Pool{New: func() any {
+	w := &ownCall{got: make(chan protocol.Result, 1)}
+	w.reply = func(r protocol.Result) { w.got <- r }
+	return w
+}}
+
+// command hands a command of this process that is valid to the loop, and waits for its
+// answer; false: ctx has ended, and there is none.
+func (i *intake) command(ctx context.Context, q *protocol.Request) (protocol.Result, bool) {
+	w := ownCalls.Get().(*ownCall)
+	defer ownCalls.Put(w)
+	id, err := i.submit(i.submission(q), w.reply)
+	if err != nil {
+		return protocol.Failed(err), true
+	}
+	select {
+	case result := <-w.got:
+		return result, true
+	case <-ctx.Done():
+		if i.answers.Forget(id) {
+			return protocol.Result{}, false
+		}
+		return <-w.got, true // it is on its way, and w is somebody else's after this
+	}
 }
 
 // serveCommandOf hands a command that came over a connection to the loop, when it

@@ -17,6 +17,13 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 	if req.Kind == protocol.RequestQuery && req.Validate() == nil {
 		return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: m.query(ctx, ctx, req.Query)}, nil
 	}
+	if req.Kind == protocol.RequestCommand && req.Validate() == nil {
+		result, ok := m.command(ctx, req)
+		if !ok {
+			return nil, notAnswered(req.Kind, ctx.Err(), waitsFor(m))
+		}
+		return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: result}, nil
+	}
 	got := make(chan *protocol.Response, 1)
 	forget := m.serveRequest(ctx, req, func(r *protocol.Response) { got <- r })
 	select {

@@ -157,13 +157,21 @@ func (s *State) settleSize(sp *Space) {
 	if old == nil && sp.live == 0 || old != nil && old.keys == sp.live {
 		return
 	}
-	next := &sizeAt{index: s.index, keys: sp.live, kind: sp.kind}
+	if len(s.sizes) == 0 {
+		s.sizes = make([]sizeAt, sizesTogether)
+	}
+	next := &s.sizes[0]
+	s.sizes = s.sizes[1:]
+	next.index, next.keys, next.kind = s.index, sp.live, sp.kind
 	next.older.Store(old)
 	sp.sizes.Store(next)
 	if old != nil {
 		s.stale = append(s.stale, leftover{sp, nil, s.index})
 	}
 }
+
+// sizesTogether is how many sizes are made at a time, which costs less.
+const sizesTogether = 16
 
 // Scan yields the keys from..to, to excluded, in order, as they are at an index. A nil
 // from is the beginning, a nil to the end; a space that is nil has no keys. What the

@@ -39,6 +39,7 @@ type State struct {
 	stale  []leftover // oldest first, from head on
 	head   int
 
+	sizes []sizeAt // room for the next ones
 	size  size
 	held  size         // the part of it that resources hold
 	keys  atomic.Int64 // of size, for everybody, as of the last entry

@@ -108,12 +108,21 @@ func (v *Version) cut() {
 	}
 }
 
+// cut lets go of all older sizes, and each of them of the others: they are made many at a
+// time, and one that is held must not hold all before it.
+func (n *sizeAt) cut() {
+	for older := n.older.Load(); older != nil; older = n.older.Load() {
+		n.older.Store(nil)
+		n = older
+	}
+}
+
 // pruneSizes drops sizes, and with the last keys of a resource its space.
 func (s *State) pruneSizes(sp *Space, floor protocol.Index) {
 	newest := sp.sizes.Load()
 	for n := newest; n != nil; n = n.older.Load() {
 		if n.index <= floor {
-			n.older.Store(nil)
+			n.cut()
 			break
 		}
 	}

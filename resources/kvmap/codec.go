@@ -2,6 +2,7 @@ package kvmap
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -61,6 +62,7 @@ func (in *input) end() error {
 
 // AppendRaw appends the request's encoding.
 func (r PutRequest) AppendRaw(dst []byte) ([]byte, error) {
+	dst = slices.Grow(dst, 1+3*binary.MaxVarintLen64+len(r.Key)+len(r.Value))
 	dst = append(dst, byte(r.Condition))
 	dst = binary.AppendUvarint(dst, uint64(r.Version))
 	return appendBytes(appendBytes(dst, r.Key), r.Value), nil
