@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
 )
 
 // watchOld is how old what a watch has told may be before that is said.
@@ -29,7 +30,7 @@ func bookmarksFlag() cli.Flag {
 // tellWait says on standard error that a watch begins beyond what there is.
 func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
 	after := c.Uint64("after")
-	if after == 0 {
+	if after == 0 || after > uint64(protocol.IndexMax) { // the watch says that there is no such index
 		return nil
 	}
 	ctx, cancel := within(s.ctx, c.Duration("timeout"))
