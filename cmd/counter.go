@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -115,7 +117,10 @@ func (p counterCommands) watchCommand() *cli.Command {
 func (p counterCommands) watch(c *cli.Context, s *session) error {
 	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
 	o := starling.WatchOptions{After: c.Uint64("after"), Latest: c.Bool("latest"), Bookmarks: true}
-	for e, err := range starling.NewCounter(s, c.Args().First()).Watch(s.ctx, o) {
+	begin := func(ctx context.Context) iter.Seq2[starling.CounterEvent, error] {
+		return starling.NewCounter(s, c.Args().First()).Watch(ctx, o)
+	}
+	for e, err := range inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}

@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,9 +17,21 @@ import (
 // watchOld is how old what a watch has told may be before that is said.
 const watchOld = 5 * time.Second
 
+// mapEvent and mapStep are what a watch of a map is told, and what a copy of it is.
+type (
+	mapEvent = starling.MapEvent[starling.RawKey, starling.Raw]
+	mapStep  = starling.FollowEvent[starling.RawKey, starling.Raw]
+)
+
+// notTaken is what has not happened where a watch has not begun. Its first event, a bookmark, comes when a member has
+// taken it, and nothing that follows is late: that is for anything to say.
+const notTaken = "no member has taken the watch"
+
+func anything[E any](*E) bool { return true }
+
 // watchHelp is said of all watches.
 const watchHelp = "With -o json \"resume\" is what to give to --after to go on behind a change. " +
-	"It says on standard error when what it tells may be more than 5 s behind. --timeout is for its beginning."
+	"It says on standard error when what it tells may be more than 5 s behind. --timeout is for its beginning, until a member has taken it."
 
 func afterFlag() cli.Flag {
 	return uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on")
@@ -45,7 +59,10 @@ func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
 // watch prints changes.
 func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
 	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
-	for e, err := range rawMap(s, c.Args().First()).Watch(s.ctx, o) {
+	begin := func(ctx context.Context) iter.Seq2[mapEvent, error] {
+		return rawMap(s, c.Args().First()).Watch(ctx, o)
+	}
+	for e, err := range inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}
@@ -53,7 +70,7 @@ func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) 
 			err = ages.note(e.Age, e.AgeKnown)
 		}
 		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
-			step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+			step := mapStep{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
 			switch e.Kind {
 			case starling.EventDelete:
 				step.Kind = starling.FollowDelete
@@ -82,7 +99,11 @@ func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) 
 // follow prints what a copy of the map needs.
 func (p mapCommands) follow(c *cli.Context, s *session, prefix []byte) error {
 	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
-	for e, err := range rawMap(s, c.Args().First()).Follow(s.ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true}) {
+	begin := func(ctx context.Context) iter.Seq2[mapStep, error] {
+		return rawMap(s, c.Args().First()).Follow(ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true})
+	}
+	listed := func(e *mapStep) bool { return e.Kind == starling.FollowListed }
+	for e, err := range inTime(s.ctx, c.Duration("timeout"), "nothing of what the map has", begin, listed) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}
@@ -152,7 +173,7 @@ func newPreviousJSON(kind starling.PreviousKind, v starling.Raw) *previousJSON {
 // eventText is what a line of text has beside index and kind.
 type eventText struct{ key, value, previous, keyType string }
 
-func newEventLine(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) (line eventJSON, text eventText) {
+func newEventLine(e mapStep, s *session) (line eventJSON, text eventText) {
 	line = eventJSON{Kind: e.Kind.String(), Index: e.Index}
 	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
 		line.keyJSON, text.key = newKeyJSON(e.Key), keyText(e.Key, s.raw)
