@@ -115,26 +115,13 @@ func (p counterCommands) watchCommand() *cli.Command {
 }
 
 func (p counterCommands) watch(c *cli.Context, s *session) error {
-	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
 	o := starling.WatchOptions{After: c.Uint64("after"), Latest: c.Bool("latest"), Bookmarks: true}
 	begin := func(ctx context.Context) iter.Seq2[starling.CounterEvent, error] {
 		return starling.NewCounter(s, c.Args().First()).Watch(ctx, o)
 	}
-	for e, err := range inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything) {
-		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
-		}
-		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
-		}
-		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
-			err = p.printCounted(&e, s)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything), readEvent, func(e *starling.CounterEvent) error {
+		return p.printCounted(e, s)
+	})
 }
 
 func (p counterCommands) printCounted(e *starling.CounterEvent, s *session) (err error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 )
 
 // watchOld is how old what a watch has told may be before that is said.
@@ -56,38 +57,19 @@ func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
 	return err
 }
 
-// watch prints changes.
-func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
+// tell prints events until the command is interrupted; bookmarks only where they are asked for.
+func tell[E any](p *Program, c *cli.Context, s *session, events iter.Seq2[E, error], read func(*E) (age time.Duration, known, bookmark bool), print func(*E) error) error {
 	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
-	begin := func(ctx context.Context) iter.Seq2[mapEvent, error] {
-		return rawMap(s, c.Args().First()).Watch(ctx, o)
-	}
-	for e, err := range inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything) {
+	for e, err := range events {
 		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
+			return nil // that is how a watch ends
 		}
+		age, known, bookmark := read(&e)
 		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
+			err = ages.note(age, known)
 		}
-		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
-			step := mapStep{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-			switch e.Kind {
-			case starling.EventDelete:
-				step.Kind = starling.FollowDelete
-			case starling.EventBookmark:
-				step.Kind = starling.FollowBookmark
-			}
-			resume := e.Resume()
-			line, text := newEventLine(step, s)
-			line.Resume = &resume
-			if o.Previous && e.Kind != starling.EventBookmark {
-				line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
-				text.previous = "\t" + e.PreviousKind.String() + "\t"
-				if e.PreviousKind == starling.PreviousValue {
-					text.previous += valueText(e.Previous, s.raw)
-				}
-			}
-			err = p.printEvent(line, text, s)
+		if err == nil && (!bookmark || c.Bool("bookmarks")) {
+			err = print(&e)
 		}
 		if err != nil {
 			return err
@@ -96,29 +78,51 @@ func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) 
 	return nil
 }
 
+func readEvent[K, V any](e *resources.Event[K, V]) (age time.Duration, known, bookmark bool) {
+	return e.Age, e.AgeKnown, e.Kind == resources.EventBookmark
+}
+
+func readStep(e *mapStep) (age time.Duration, known, bookmark bool) {
+	return e.Age, e.AgeKnown, e.Kind == starling.FollowBookmark
+}
+
+// watch prints changes.
+func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
+	begin := func(ctx context.Context) iter.Seq2[mapEvent, error] {
+		return rawMap(s, c.Args().First()).Watch(ctx, o)
+	}
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything), readEvent, func(e *mapEvent) error {
+		step := mapStep{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+		switch e.Kind {
+		case starling.EventDelete:
+			step.Kind = starling.FollowDelete
+		case starling.EventBookmark:
+			step.Kind = starling.FollowBookmark
+		}
+		resume := e.Resume()
+		line, text := newEventLine(step, s)
+		line.Resume = &resume
+		if o.Previous && e.Kind != starling.EventBookmark {
+			line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
+			text.previous = "\t" + e.PreviousKind.String() + "\t"
+			if e.PreviousKind == starling.PreviousValue {
+				text.previous += valueText(e.Previous, s.raw)
+			}
+		}
+		return p.printEvent(line, text, s)
+	})
+}
+
 // follow prints what a copy of the map needs.
 func (p mapCommands) follow(c *cli.Context, s *session, prefix []byte) error {
-	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
 	begin := func(ctx context.Context) iter.Seq2[mapStep, error] {
 		return rawMap(s, c.Args().First()).Follow(ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true})
 	}
 	listed := func(e *mapStep) bool { return e.Kind == starling.FollowListed }
-	for e, err := range inTime(s.ctx, c.Duration("timeout"), "nothing of what the map has", begin, listed) {
-		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
-		}
-		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
-		}
-		if err == nil && (e.Kind != starling.FollowBookmark || c.Bool("bookmarks")) {
-			line, text := newEventLine(e, s)
-			err = p.printEvent(line, text, s)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), "nothing of what the map has", begin, listed), readStep, func(e *mapStep) error {
+		line, text := newEventLine(*e, s)
+		return p.printEvent(line, text, s)
+	})
 }
 
 // watchAges says when what a watch has told is old, and when it is no more.
