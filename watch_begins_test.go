@@ -3,7 +3,11 @@ package starling_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
@@ -60,6 +64,33 @@ func TestAWatchThatNobodyRangesOverEnds(t *testing.T) {
 		for began := false; !began && ctx.Err() == nil; { // the ends of the others are under way
 			for _, err := range m.Watch(ctx, starling.WatchOptions{Bookmarks: true}) {
 				began = err == nil
+				break
+			}
+		}
+	}
+}
+
+// A watch from an index that no log comes to is refused, on either side of a connection, where it waited in silence for ever. One
+// from an index that the log has not come to is taken, and waits.
+func TestAWatchFromAnIndexThatCannotExistIsRefused(t *testing.T) {
+	ctx, cluster := open(t, starling.LocalConfig{Actives: 1})
+	for name, c := range callers(cluster) {
+		m := starling.NewMap[string, int](c, "m-"+name)
+		for _, after := range []uint64{uint64(protocol.IndexMax) + 1, math.MaxUint64} {
+			short, cancel := context.WithTimeout(ctx, 10*time.Second)
+			for e, err := range m.Watch(short, starling.WatchOptions{After: after, Bookmarks: true}) {
+				if !errors.Is(err, starling.ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprint(after)) || !strings.Contains(err.Error(), fmt.Sprint(protocol.IndexMax)) {
+					t.Errorf("%s: after %d got %v, %v, want an error with the index and the limit", name, after, e.Kind, err)
+					break
+				}
+			}
+			cancel()
+		}
+		for _, after := range []uint64{1 << 40, uint64(protocol.IndexMax)} {
+			for e, err := range m.Watch(ctx, starling.WatchOptions{After: after, Bookmarks: true}) {
+				if err != nil || e.Kind != starling.EventBookmark || e.Index != after {
+					t.Errorf("%s: after %d got %v of %d, %v, want a bookmark there", name, after, e.Kind, e.Index, err)
+				}
 				break
 			}
 		}

@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -113,23 +115,13 @@ func (p counterCommands) watchCommand() *cli.Command {
 }
 
 func (p counterCommands) watch(c *cli.Context, s *session) error {
-	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
 	o := starling.WatchOptions{After: c.Uint64("after"), Latest: c.Bool("latest"), Bookmarks: true}
-	for e, err := range starling.NewCounter(s, c.Args().First()).Watch(s.ctx, o) {
-		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
-		}
-		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
-		}
-		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
-			err = p.printCounted(&e, s)
-		}
-		if err != nil {
-			return err
-		}
+	begin := func(ctx context.Context) iter.Seq2[starling.CounterEvent, error] {
+		return starling.NewCounter(s, c.Args().First()).Watch(ctx, o)
 	}
-	return nil
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything), readEvent, func(e *starling.CounterEvent) error {
+		return p.printCounted(e, s)
+	})
 }
 
 func (p counterCommands) printCounted(e *starling.CounterEvent, s *session) (err error) {

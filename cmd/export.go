@@ -10,7 +10,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -105,26 +104,9 @@ type entries = iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error]
 // scan reads a range of a map, and gives up when a page takes longer than limit,
 // unless that is 0.
 func (s *session) scan(name string, r starling.Range[starling.RawKey], limit time.Duration, opts ...starling.Option) entries {
-	return func(yield func(starling.Entry[starling.RawKey, starling.Raw], error) bool) {
-		ctx, cancel := context.WithCancel(s.ctx)
-		defer cancel()
-		var late atomic.Bool
-		clock := time.AfterFunc(cmp.Or(max(limit, 0), math.MaxInt64), func() {
-			late.Store(true)
-			cancel()
-		})
-		defer clock.Stop()
-		for e, err := range rawMap(s, name).Scan(ctx, r, append(s.read, opts...)...) {
-			clock.Stop() // the reader may take its time
-			if err != nil && late.Load() {
-				err = fmt.Errorf("%w: no page of map %q within %v: %w", context.DeadlineExceeded, name, limit, err)
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-			clock.Reset(cmp.Or(max(limit, 0), math.MaxInt64))
-		}
-	}
+	return inTime(s.ctx, limit, fmt.Sprintf("no page of map %q", name), func(ctx context.Context) entries {
+		return rawMap(s, name).Scan(ctx, r, append(s.read, opts...)...)
+	}, nil)
 }
 
 func (p mapCommands) exportTyped(s *session, name string, limit time.Duration) error {

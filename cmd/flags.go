@@ -1,9 +1,12 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"iter"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -332,6 +335,36 @@ func within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, d)
+}
+
+// inTime yields what begin does, up to the first error, and gives up when the next of it takes longer than limit, unless that is 0: what
+// begin itself does is part of the first. From what settled is true of on it may take as long as it takes; nil: nothing is.
+// Whoever reads it may always take its time.
+func inTime[E any](ctx context.Context, limit time.Duration, what string, begin func(ctx context.Context) iter.Seq2[E, error], settled func(*E) bool) iter.Seq2[E, error] {
+	return func(yield func(E, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		patience := cmp.Or(max(limit, 0), math.MaxInt64)
+		var late atomic.Bool
+		clock := time.AfterFunc(patience, func() {
+			late.Store(true)
+			cancel()
+		})
+		defer clock.Stop()
+		endless := false
+		for e, err := range begin(ctx) {
+			clock.Stop()
+			if err != nil && late.Load() {
+				err = fmt.Errorf("%w: %s within %v: %w", context.DeadlineExceeded, what, limit, err)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+			if endless = endless || settled != nil && settled(&e); !endless {
+				clock.Reset(patience)
+			}
+		}
+	}
 }
 
 // dial connects while the first context lasts, and runs f in the second.

@@ -169,12 +169,21 @@ func TestWritesSayWhereInJSON(t *testing.T) {
 	}
 }
 
-// A watch that begins beyond the end says that it waits.
+// A watch that begins beyond the end says that it waits, and one that begins where no log comes says that and ends.
 func TestWatchBeyondTheEndSaysSo(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	addr := local(t)
+	short, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, kind := range []string{"map", "counter"} {
+		_, said, code := run(short, "", kind, "watch", addr, "--after", "18446744073709551615", "m")
+		if code != exitRefused || !strings.Contains(said, "after index 18446744073709551615") || strings.Contains(said, "waits") {
+			t.Errorf("%s: exit code %d, it says %q, want %d and that there is no such index", kind, code, said, exitRefused)
+		}
+	}
 	var out, errs syncBuffer
-	p := &Program{Args: []string{"map", "watch", local(t), "--after", "987654321", "m"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+	p := &Program{Args: []string{"map", "watch", addr, "--after", "987654321", "m"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
 	ended := make(chan int)
 	go func() { ended <- p.Run(ctx) }()
 	eventually(t, time.Minute, func() error {

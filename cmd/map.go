@@ -273,7 +273,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
 			"With --previous, behind the value, \"none\" if there was no such key before, \"value\" and the one it had, or \"unknown\". " +
-			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\". " +
+			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\"; --timeout is for each step up to the first \"listed\" then. " +
 			watchHelp + " Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
 			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --latest --after 120 colors", "starling map watch --previous colors", "starling map watch --list colors"),
 		Flags: clientFlags(keyTypeFlag(),

@@ -1,22 +1,38 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 )
 
 // watchOld is how old what a watch has told may be before that is said.
 const watchOld = 5 * time.Second
 
+// mapEvent and mapStep are what a watch of a map is told, and what a copy of it is.
+type (
+	mapEvent = starling.MapEvent[starling.RawKey, starling.Raw]
+	mapStep  = starling.FollowEvent[starling.RawKey, starling.Raw]
+)
+
+// notTaken is what has not happened where a watch has not begun. Its first event, a bookmark, comes when a member has
+// taken it, and nothing that follows is late: that is for anything to say.
+const notTaken = "no member has taken the watch"
+
+func anything[E any](*E) bool { return true }
+
 // watchHelp is said of all watches.
 const watchHelp = "With -o json \"resume\" is what to give to --after to go on behind a change. " +
-	"It says on standard error when what it tells may be more than 5 s behind. --timeout is for its beginning."
+	"It says on standard error when what it tells may be more than 5 s behind. --timeout is for its beginning, until a member has taken it."
 
 func afterFlag() cli.Flag {
 	return uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on")
@@ -29,7 +45,7 @@ func bookmarksFlag() cli.Flag {
 // tellWait says on standard error that a watch begins beyond what there is.
 func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
 	after := c.Uint64("after")
-	if after == 0 {
+	if after == 0 || after > uint64(protocol.IndexMax) { // the watch says that there is no such index
 		return nil
 	}
 	ctx, cancel := within(s.ctx, c.Duration("timeout"))
@@ -41,35 +57,19 @@ func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
 	return err
 }
 
-// watch prints changes.
-func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
+// tell prints events until the command is interrupted; bookmarks only where they are asked for.
+func tell[E any](p *Program, c *cli.Context, s *session, events iter.Seq2[E, error], read func(*E) (age time.Duration, known, bookmark bool), print func(*E) error) error {
 	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
-	for e, err := range rawMap(s, c.Args().First()).Watch(s.ctx, o) {
+	for e, err := range events {
 		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
+			return nil // that is how a watch ends
 		}
+		age, known, bookmark := read(&e)
 		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
+			err = ages.note(age, known)
 		}
-		if err == nil && (e.Kind != starling.EventBookmark || c.Bool("bookmarks")) {
-			step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
-			switch e.Kind {
-			case starling.EventDelete:
-				step.Kind = starling.FollowDelete
-			case starling.EventBookmark:
-				step.Kind = starling.FollowBookmark
-			}
-			resume := e.Resume()
-			line, text := newEventLine(step, s)
-			line.Resume = &resume
-			if o.Previous && e.Kind != starling.EventBookmark {
-				line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
-				text.previous = "\t" + e.PreviousKind.String() + "\t"
-				if e.PreviousKind == starling.PreviousValue {
-					text.previous += valueText(e.Previous, s.raw)
-				}
-			}
-			err = p.printEvent(line, text, s)
+		if err == nil && (!bookmark || c.Bool("bookmarks")) {
+			err = print(&e)
 		}
 		if err != nil {
 			return err
@@ -78,25 +78,51 @@ func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) 
 	return nil
 }
 
+func readEvent[K, V any](e *resources.Event[K, V]) (age time.Duration, known, bookmark bool) {
+	return e.Age, e.AgeKnown, e.Kind == resources.EventBookmark
+}
+
+func readStep(e *mapStep) (age time.Duration, known, bookmark bool) {
+	return e.Age, e.AgeKnown, e.Kind == starling.FollowBookmark
+}
+
+// watch prints changes.
+func (p mapCommands) watch(c *cli.Context, s *session, o starling.WatchOptions) error {
+	begin := func(ctx context.Context) iter.Seq2[mapEvent, error] {
+		return rawMap(s, c.Args().First()).Watch(ctx, o)
+	}
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), notTaken, begin, anything), readEvent, func(e *mapEvent) error {
+		step := mapStep{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+		switch e.Kind {
+		case starling.EventDelete:
+			step.Kind = starling.FollowDelete
+		case starling.EventBookmark:
+			step.Kind = starling.FollowBookmark
+		}
+		resume := e.Resume()
+		line, text := newEventLine(step, s)
+		line.Resume = &resume
+		if o.Previous && e.Kind != starling.EventBookmark {
+			line.previousJSON = newPreviousJSON(e.PreviousKind, e.Previous)
+			text.previous = "\t" + e.PreviousKind.String() + "\t"
+			if e.PreviousKind == starling.PreviousValue {
+				text.previous += valueText(e.Previous, s.raw)
+			}
+		}
+		return p.printEvent(line, text, s)
+	})
+}
+
 // follow prints what a copy of the map needs.
 func (p mapCommands) follow(c *cli.Context, s *session, prefix []byte) error {
-	ages := watchAges{to: p.Stderr, command: c.Command.HelpName}
-	for e, err := range rawMap(s, c.Args().First()).Follow(s.ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true}) {
-		if s.ctx.Err() != nil {
-			return nil // interrupted: that is how a watch ends
-		}
-		if err == nil {
-			err = ages.note(e.Age, e.AgeKnown)
-		}
-		if err == nil && (e.Kind != starling.FollowBookmark || c.Bool("bookmarks")) {
-			line, text := newEventLine(e, s)
-			err = p.printEvent(line, text, s)
-		}
-		if err != nil {
-			return err
-		}
+	begin := func(ctx context.Context) iter.Seq2[mapStep, error] {
+		return rawMap(s, c.Args().First()).Follow(ctx, starling.FollowOptions{Prefix: prefix, Bookmarks: true})
 	}
-	return nil
+	listed := func(e *mapStep) bool { return e.Kind == starling.FollowListed }
+	return tell(p.Program, c, s, inTime(s.ctx, c.Duration("timeout"), "nothing of what the map has", begin, listed), readStep, func(e *mapStep) error {
+		line, text := newEventLine(*e, s)
+		return p.printEvent(line, text, s)
+	})
 }
 
 // watchAges says when what a watch has told is old, and when it is no more.
@@ -151,7 +177,7 @@ func newPreviousJSON(kind starling.PreviousKind, v starling.Raw) *previousJSON {
 // eventText is what a line of text has beside index and kind.
 type eventText struct{ key, value, previous, keyType string }
 
-func newEventLine(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) (line eventJSON, text eventText) {
+func newEventLine(e mapStep, s *session) (line eventJSON, text eventText) {
 	line = eventJSON{Kind: e.Kind.String(), Index: e.Index}
 	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
 		line.keyJSON, text.key = newKeyJSON(e.Key), keyText(e.Key, s.raw)

@@ -1,12 +1,19 @@
 package cmd
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
 )
 
 func TestWatchesOfACounterAndBookmarks(t *testing.T) {
@@ -44,6 +51,50 @@ func TestWatchesOfACounterAndBookmarks(t *testing.T) {
 		})
 		if err := errors.Join(c.Process.Signal(os.Interrupt), c.Wait()); err != nil {
 			t.Errorf("%s: Ctrl-C: %v: %s", watch.args, err, said)
+		}
+	}
+}
+
+// What all watches of the command line do: bookmarks are printed where they are asked for, what may be missing is said once
+// and that nothing is any more, the first error is the end, and so is an interruption, which is none.
+func TestWhatAWatchTells(t *testing.T) {
+	broken := errors.New("broken")
+	events := func(yield func(starling.CounterEvent, error) bool) {
+		for i, e := range []starling.CounterEvent{
+			{Kind: starling.EventBookmark, AgeKnown: true},
+			{Kind: starling.EventPut, Value: 1, AgeKnown: true},
+			{Kind: starling.EventBookmark, Age: time.Minute, AgeKnown: true},
+			{Kind: starling.EventPut, Value: 2, Age: time.Minute, AgeKnown: true},
+			{Kind: starling.EventPut, Value: 3},
+			{Kind: starling.EventPut, Value: 4, AgeKnown: true},
+		} {
+			e.Index = uint64(i)
+			if !yield(e, nil) {
+				return
+			}
+		}
+		yield(starling.CounterEvent{}, broken)
+	}
+	for asked, want := range map[string]string{"false": "1 3 4 5", "true": "0 1 2 3 4 5"} {
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		flags.Bool("bookmarks", asked == "true", "")
+		c := cli.NewContext(nil, flags, nil)
+		c.Command.HelpName = "starling counter watch"
+		var said bytes.Buffer
+		p, s, got := &Program{Stderr: &said}, &session{}, []string(nil)
+		ctx, interrupt := context.WithCancel(t.Context())
+		s.ctx = ctx
+		print := func(e *starling.CounterEvent) error { got = append(got, fmt.Sprint(e.Index)); return nil }
+		if err := tell(p, c, s, events, readEvent, print); !errors.Is(err, broken) || strings.Join(got, " ") != want {
+			t.Errorf("bookmarks %s: got %q, %v, want %q and %v", asked, got, err, want, broken)
+		}
+		lines := strings.Split(said.String(), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[0], "in the last 1m0s may be missing") || !strings.Contains(lines[1], "nothing is missing any more") {
+			t.Errorf("bookmarks %s: it says %q, want that something may be missing, and once that nothing is", asked, lines)
+		}
+		interrupt()
+		if err := tell(p, c, s, events, readEvent, print); err != nil {
+			t.Errorf("bookmarks %s: interrupted: got %v", asked, err)
 		}
 	}
 }

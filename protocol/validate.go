@@ -126,8 +126,9 @@ func (q *Query) Validate() error {
 	return checkOperation(q.Resource, q.Type, q.Operation, q.Argument)
 }
 
-// Validate reports what is wrong with names, as CheckName does, and a prefix
-// that is longer than a key can be, as an ErrTooLarge.
+// Validate reports what is wrong with names, as CheckName does, a prefix that is longer than a
+// key can be, as an ErrTooLarge, and an index that no log comes to, as an ErrInvalid: the watch would
+// wait for ever. One above the log is what a watch waits for.
 func (w *Watch) Validate() error {
 	if err := CheckName(resourceName, w.Resource); err != nil {
 		return err
@@ -137,6 +138,9 @@ func (w *Watch) Validate() error {
 	}
 	if n := len(w.Prefix); n > KeyBytesMax {
 		return tooLarge(fmt.Sprintf("the prefix %s for a watch of %s %q", Quoted(string(w.Prefix)), w.Type, w.Resource), n, KeyBytesMax)
+	}
+	if w.From > IndexMax {
+		return ErrInvalid.With(fmt.Sprintf("a watch of %s %q after index %d: the highest that a log can have is %d", w.Type, w.Resource, w.From, IndexMax))
 	}
 	return nil
 }

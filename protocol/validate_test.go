@@ -89,6 +89,7 @@ func invalidRequests() map[string]struct {
 		"watch, bad resource":         {watch(func(w *Watch) { w.Resource = "bad name" }), ErrInvalid, `"bad name"`},
 		"watch, long type":            {watch(func(w *Watch) { w.Type = long }), ErrTooLarge, "the name of a type"},
 		"watch, long prefix":          {watch(func(w *Watch) { w.Prefix = large[:KeyBytesMax+1] }), ErrTooLarge, `for a watch of t "r" has 4098 bytes, the limit is 4097`},
+		"watch, index too high":       {watch(func(w *Watch) { w.From = IndexMax + 1 }), ErrInvalid, `a watch of t "r" after index 4611686018427387905: the highest that a log can have is 4611686018427387904`},
 		"watch, nothing":              {Request{Kind: RequestWatch}, ErrInvalid, "does not say"},
 		"seats, negative target":      {seats(MembershipChange{Target: -1}), ErrInvalid, "not -1"},
 		"seats, large target":         {seats(MembershipChange{Target: ActivesMax + 1}), ErrInvalid, "not 65"},
@@ -129,7 +130,7 @@ func TestValidateTakesWhatIsWithinTheLimits(t *testing.T) {
 		}},
 		&Request{Kind: RequestCommand, Command: &Command{Type: SessionType, Operation: SessionOpen}},
 		&Request{Kind: RequestQuery, Query: &Query{Resource: name, Type: name, Operation: name, Argument: full, Consistency: MaxStale, MaxAge: math.MaxInt64}},
-		&Request{Kind: RequestWatch, Watch: &Watch{Resource: name, Type: name, Prefix: full[:KeyBytesMax]}},
+		&Request{Kind: RequestWatch, Watch: &Watch{Resource: name, Type: name, Prefix: full[:KeyBytesMax], From: IndexMax}},
 		&Request{Kind: RequestMembershipChange, MembershipChange: &MembershipChange{Target: ActivesMax}},
 	) {
 		if err := q.Validate(); err != nil {

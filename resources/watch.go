@@ -23,7 +23,8 @@ type WatchOptions struct {
 	// After is an index: the watch begins with what was written after it. It
 	// comes from a read with WithInfo (info.Index), or is the Resume of an event, and
 	// another member may go on from there. Above the log of the cluster, such as an index of
-	// another cluster, the watch waits for it. Default 0: from now on.
+	// another cluster, the watch waits for it; above protocol.IndexMax, to which no log comes, it is
+	// ErrInvalid. Default 0: from now on.
 	After uint64
 	// Latest leaves out changes that are out of date when they are told: the key was changed
 	// again, and that is told, or will be. Who is behind is told less then, and catches up. What

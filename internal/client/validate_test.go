@@ -64,6 +64,7 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 		"watch, bad name":       {watch(func(w *protocol.Watch) { w.Resource = "a b" }), protocol.ErrInvalid},
 		"watch, long name":      {watch(func(w *protocol.Watch) { w.Resource = long }), protocol.ErrTooLarge},
 		"watch, long prefix":    {watch(func(w *protocol.Watch) { w.Prefix = large[:protocol.KeyBytesMax+1] }), protocol.ErrTooLarge},
+		"watch, index too high": {watch(func(w *protocol.Watch) { w.From = protocol.IndexMax + 1 }), protocol.ErrInvalid},
 		"seats": {func() error {
 			_, err := c.ChangeMembership(t.Context(), protocol.MembershipChange{Target: -1})
 			return err

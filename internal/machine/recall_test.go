@@ -259,6 +259,46 @@ func TestWatchesFarBehindTakeTurns(t *testing.T) {
 	<-ended
 }
 
+// turnsOf returns in how many turns a watch that is told nothing reads the file to its end. There is one turn.
+func turnsOf(t *testing.T, w *machine.Watcher, take, give func()) (turns int) {
+	t.Helper()
+	next(t, w)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	take()
+	go func() {
+		_, err := w.Next(ctx)
+		ended <- err
+	}()
+	for synctest.Wait(); !w.Waits(); synctest.Wait() { // it waits for its turn
+		give()
+		take()
+		turns++
+	}
+	give()
+	cancel()
+	<-ended
+	return turns
+}
+
+// A block that holds changes of other resources only ends a turn, too: a watch of a small resource beside a large one
+// read the whole file in one turn.
+func TestATurnEndsWithABlockOfOtherResources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t, kvmap.Type)
+		withFile(t, l, 64, 64<<20)
+		take, give := l.m.OneTurn()
+		start := put(t, l, "m", "k", "first")
+		const writes, blocks = 8000, 40 // of 64 KiB, at least
+		for i := range writes {
+			put(t, l, "other", string(key(i)), strings.Repeat("v", 300))
+		}
+		if turns := turnsOf(t, watch(t, l, "", start), take, give); turns < blocks*9/10 || turns > 3*blocks {
+			t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
+		}
+	})
+}
+
 // Whoever reads the file through gives up its turn at the end of each block, also where each entry is of what it watches;
 // and what was read of the file is told without one.
 func TestATurnIsABlock(t *testing.T) {
@@ -271,36 +311,18 @@ func TestATurnIsABlock(t *testing.T) {
 		for i := range writes {
 			put(t, l, "m", string(key(i)), strings.Repeat("v", 300))
 		}
-		nothing := watch(t, l, "none", start)
-		next(t, nothing)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		take()
-		go func() {
-			_, err := nothing.Next(ctx)
-			ended <- err
-		}()
-		turns := 0
-		for synctest.Wait(); !nothing.Waits(); synctest.Wait() { // it waits for its turn
-			give()
-			take()
-			turns++
-		}
-		give()
-		cancel()
-		<-ended
-		if turns < blocks*9/10 || turns > 3*blocks {
+		if turns := turnsOf(t, watch(t, l, "none", start), take, give); turns < blocks*9/10 || turns > 3*blocks {
 			t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
 		}
 		behind := watch(t, l, "", start)
 		next(t, behind)
 		next(t, behind)
 		defer l.m.TakeTurns()()
-		ended2, cancel := context.WithCancel(t.Context())
+		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		told := 0
 		for ; ; told++ {
-			if c, err := behind.Next(ended2); err != nil || len(c.Changes) == 0 {
+			if c, err := behind.Next(ended); err != nil || len(c.Changes) == 0 {
 				break
 			}
 		}

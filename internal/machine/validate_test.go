@@ -111,6 +111,8 @@ func TestAMachineRefusesInvalidNames(t *testing.T) {
 	}
 	_, err := l.m.Watch(&protocol.Watch{Resource: "r", Type: "notes", Prefix: make([]byte, protocol.KeyBytesMax+1)})
 	wantError(t, "prefix", err, protocol.ErrTooLarge, "the limit is 4097")
+	_, err = l.m.Watch(&protocol.Watch{Resource: "r", Type: "notes", From: protocol.IndexMax + 1})
+	wantError(t, "index", err, protocol.ErrInvalid, "the highest that a log can have")
 	watcher, err := l.m.Watch(&protocol.Watch{Resource: "r", Type: "notes", Prefix: make([]byte, protocol.KeyBytesMax)})
 	if err != nil {
 		t.Fatalf("the longest prefix: %v", err)

@@ -317,6 +317,12 @@ func turnsAtTheFile() []Mutation {
 			New: "",
 		},
 		{
+			Name: "turn-is-what-others-wrote", Breaks: "a watch keeps its turn for as much of the file as holds changes of other resources only",
+			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
+			Old: "\t\tw.pass() // at the end of a block\n",
+			New: "",
+		},
+		{
 			Name: "asked-before-the-turn", Breaks: "a watch that waited for its turn is told of a state that was found to be wrong meanwhile",
 			File: "internal/machine/recall.go", Tests: []string{"./internal/machine"},
 			Old: "if err := w.mayRead(ctx, w.recalled.reads()); err != nil {",
