@@ -40,7 +40,7 @@ func AppendInt(dst []byte, v int64) []byte {
 
 // AppendString appends a string.
 func AppendString(dst []byte, s string) []byte {
-	dst = slices.Grow(dst, len(s)+headMax)
+	dst = slices.Grow(dst, len(s)+longestHead)
 	return append(appendLength(dst, len(s), 0xa0, 31, 0xd9), s...)
 }
 
@@ -49,12 +49,12 @@ func AppendBytes(dst, b []byte) []byte {
 	if b == nil {
 		return append(dst, codeNil)
 	}
-	dst = slices.Grow(dst, len(b)+headMax)
+	dst = slices.Grow(dst, len(b)+longestHead)
 	return append(appendLength(dst, len(b), 0, -1, 0xc4), b...)
 }
 
-// headMax is the longest head of a string or of bytes.
-const headMax = 5
+// longestHead is the longest head of a string or of bytes.
+const longestHead = 5
 
 // appendLength appends the head of a string or of bytes: fix with a length of
 // at most fixMax, or one of three codes from long on.
