@@ -46,8 +46,8 @@ type push struct {
 // together with what comes within the flush interval or fills a datagram.
 func (p *push) pushCommitted(now protocol.Instant) {
 	lastIndex := p.self.LastIndex
-	if !p.self.source() || p.self.Commit > lastIndex+pushEntriesMax {
-		p.done = max(p.done, lastIndex) // catching up: the others know
+	if !p.self.source() || p.self.Commit > lastIndex+pushEntriesMax || !p.reaches() {
+		p.done = max(p.done, lastIndex) // catching up: the others know; or there is nobody to push to
 		return
 	}
 	if lastIndex <= p.done {
@@ -67,6 +67,15 @@ func (p *push) pushCommitted(now protocol.Instant) {
 	if n := len(gathered); n > 0 && gathered[n-1].Index < lastIndex {
 		p.flush(now)
 	}
+}
+
+// reaches reports whether there is anybody to whom frames go. Who comes later asks for what
+// it lacks.
+func (p *push) reaches() bool {
+	if p.cfg.Mode == Hybrid {
+		return len(p.links.children) > 0
+	}
+	return len(p.members.passives) > 0
 }
 
 // flush makes frames of everything that is committed and not pushed yet.

@@ -342,3 +342,19 @@ func TestAStreamThatStoodStillDoesNotSlowPulls(t *testing.T) {
 		t.Errorf("a round trip of 300 ms is taken for one of %v", m.rtt)
 	}
 }
+
+// An active to which no passive listens makes no frames: its log, which this one does not have, is not asked.
+func TestNobodyToPushToCostsNothing(t *testing.T) {
+	for _, mode := range []Mode{Hybrid, Flood} {
+		b := aside(protocol.RoleActive, 3, 0, Config{Mode: mode})
+		p := push{base: b, links: &links{}}
+		for range 3 {
+			b.self.LastIndex++
+			b.self.Commit++
+			p.pushCommitted(protocol.Instant(5000))
+		}
+		if out := b.said(); len(out.Messages) > 0 || p.done != b.self.LastIndex || p.ever {
+			t.Errorf("%v: %d messages, pushed up to %d of %d", mode, len(out.Messages), p.done, b.self.LastIndex)
+		}
+	}
+}

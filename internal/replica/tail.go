@@ -14,6 +14,8 @@ const (
 	// known, if this run has had them: claims about freshness and read indexes lag
 	// behind the log, by as much as it grows in some hundred milliseconds.
 	sumsMax = 16384
+	// tailGrows is the length from which on its array has four times the room.
+	tailGrows = 1024
 )
 
 // tail is the end of the log, in memory: a contiguous run of entries with
@@ -104,6 +106,11 @@ func (t *tail) append(entries []protocol.Entry, summed bool) {
 		invariant.Check(false, "the log sum at %d is not known", t.last())
 	}
 	at := len(t.entries)
+	if n := at + len(entries); n > cap(t.entries) && n > tailGrows {
+		// What is trimmed in front leaves no room behind: an array of about the tail's length would be
+		// copied with every few appends.
+		t.entries = append(make([]protocol.Entry, 0, 4*n), t.entries...)
+	}
 	t.entries = append(t.entries, entries...)
 	if !summed {
 		protocol.SumEntries(sum, t.entries[at:])

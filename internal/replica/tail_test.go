@@ -49,6 +49,24 @@ func TestTailNeverOverwritesWhatItHandedOut(t *testing.T) {
 	}
 }
 
+// What is appended and trimmed moves what is kept once in a while only.
+func TestTailMovesSeldom(t *testing.T) {
+	var empty protocol.LogTerms
+	tail, moved, next := newTail(&empty, nil), 0, protocol.Index(1)
+	for range 1000 {
+		room := cap(tail.entries)
+		tail.append(run(next, 64, 1), false)
+		if cap(tail.entries) > room {
+			moved++
+		}
+		next += 64
+		tail.trim(next-1, 64<<10)
+	}
+	if n := len(tail.entries); moved > 64*1000/n+20 {
+		t.Errorf("%d entries were moved %d times for 64,000 others", n, moved)
+	}
+}
+
 func TestTailTrimKeepsWhatItMust(t *testing.T) {
 	var empty protocol.LogTerms
 	tail := newTail(&empty, nil)
