@@ -60,7 +60,7 @@ func (o *observed) now() time.Duration { return time.Since(o.began) }
 // Programs keep watches and copies at all members, at several speeds, and go on elsewhere now and then,
 // also in the middle of an entry. Meanwhile a passive stands still, another one is cut off from the members, a
 // voter is killed and started again, the lead is handed over, all take checkpoints every second, and some values are
-// large. What every loop was told is held against what was acknowledged, by the checker that judges simulated clusters.
+// large. Some ask for what each key was before, all of which is known here. What every loop was told is held against what was acknowledged, by the checker that judges simulated clusters.
 func TestHistoriesOfWatches(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: five processes, for long; a race is inside one")
@@ -234,7 +234,7 @@ func (o *observed) judge(k int, list []*program) {
 		all = append(all, p.streams...)
 	}
 	o.truth.Resolve(all)
-	events, loops := 0, 0
+	events, loops, replaced := 0, 0, 0
 	for _, p := range list {
 		for i, s := range p.streams {
 			if i == len(p.streams)-1 {
@@ -243,24 +243,29 @@ func (o *observed) judge(k int, list []*program) {
 			for _, f := range told.Judge(&o.truth, s) {
 				o.t.Errorf("round %d: %v", k, f)
 			}
+			for i := range s.Events {
+				if s.Events[i].Previous.Kind == protocol.PreviousValue {
+					replaced++
+				}
+			}
 			events, loops = events+len(s.Events), loops+1
 		}
 		last := p.streams[len(p.streams)-1]
 		last.Resumes = nil
 		p.streams = []*told.Stream{last}
 	}
-	o.t.Logf("round %d: %d loops of %d programs were told %d events, up to index %d", k, loops, len(list), events, o.goal.Load())
+	o.t.Logf("round %d: %d loops of %d programs were told %d events, %d with the value before, up to index %d", k, loops, len(list), events, replaced, o.goal.Load())
 }
 
 // programs are those that watch.
 func (o *observed) programs() []*program {
 	list := []*program{
-		{name: "eager", at: 0},
+		{name: "eager", at: 0, before: true},
 		{name: "at a passive", at: 3, prefix: "w0"},
 		{name: "slow", at: 4, work: 20 * time.Millisecond},
-		{name: "slower", at: 1, work: 300 * time.Millisecond},
-		{name: "stops", at: 3, prefix: "w1", stops: 60, rests: 4 * time.Second},
-		{name: "hops", at: 2, stops: 25, hops: true},
+		{name: "slower", at: 1, before: true, work: 300 * time.Millisecond},
+		{name: "stops", at: 3, prefix: "w1", before: true, stops: 60, rests: 4 * time.Second},
+		{name: "hops", at: 2, before: true, stops: 25, hops: true},
 		{name: "hops late", at: 4, stops: 25, hops: true, rests: 3 * time.Second},
 		{name: "copy", at: 1, copies: true},
 		{name: "slow copy", at: 3, prefix: "w2", copies: true, work: 20 * time.Millisecond},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/internal/sim/told"
+	"github.com/starlinghq/starling/protocol"
 )
 
 // program keeps a watch, or a copy, and goes on where it was when its loop has ended.
@@ -19,6 +20,7 @@ type program struct {
 	at     int // the client of which member
 	prefix string
 	copies bool
+	before bool          // it asks for what each key was
 	work   time.Duration // that its loop has with an event
 	stops  int           // after about so many events it rests, or ends its loop; 0: never
 	hops   bool          // it ends its loop then, and goes on at another client
@@ -68,7 +70,7 @@ func (p *program) read(ctx context.Context) uint64 {
 func (p *program) begin(after uint64, before *told.Stream) {
 	s := &told.Stream{
 		Name: fmt.Sprintf("loop %d of %q over %q, from the client of %s", len(p.streams)+1, p.name, p.prefix, p.o.members[p.at].name), Prefix: p.prefix,
-		After: after, Resumes: before, Copy: p.copies, Quiet: p.o.quiet,
+		After: after, Resumes: before, Copy: p.copies, Previous: p.before, Quiet: p.o.quiet,
 	}
 	if p.copies {
 		s.Quiet *= 4 // pages are read of members that may not answer
@@ -106,11 +108,15 @@ func (p *program) loop(ctx context.Context) (over bool, err error) {
 		}
 		return false, nil
 	}
-	for e, failed := range m.Watch(ctx, starling.WatchOptions{Prefix: []byte(p.prefix), After: p.stream().After, Bookmarks: true}) {
+	for e, failed := range m.Watch(ctx, starling.WatchOptions{Prefix: []byte(p.prefix), After: p.stream().After, Previous: p.before, Bookmarks: true}) {
 		if failed != nil {
 			return false, failed
 		}
-		if over, on := p.took(ctx, told.Event{Kind: watched[e.Kind], Index: e.Index, Key: e.Key, Value: brief(e.Value), Last: e.Last, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
+		previous := told.Previous{Kind: protocol.PreviousKind(e.PreviousKind)}
+		if e.PreviousKind == starling.PreviousValue {
+			previous.Value = brief(e.Previous)
+		}
+		if over, on := p.took(ctx, told.Event{Kind: watched[e.Kind], Index: e.Index, Key: e.Key, Value: brief(e.Value), Previous: previous, Last: e.Last, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
 			return over, nil
 		}
 	}
