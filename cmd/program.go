@@ -162,7 +162,7 @@ func (p *Program) app() *cli.App {
 		mapCommands{p}.command(), queueCommands{p}.command(), counterCommands{p}.command(), p.resourceCommand(),
 	}
 	commands = append(commands, p.membershipCommands()...)
-	commands = append(commands, imposeCommand(p), p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), checkpointCommands{p}.command(), p.keysCommand(), p.completionCommand(), p.versionCommand())
+	commands = append(commands, imposeCommand(p), p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), checkpointCommands{p}.command(), p.keysCommand(), explainCommand{p}.command(), p.completionCommand(), p.versionCommand())
 	app := &cli.App{
 		Name:           "starling",
 		HelpName:       "starling",

@@ -48,8 +48,8 @@ func versions() []Mutation {
 		{
 			Name: "later-code-settles", Breaks: "a code that only a later version knows counts as the write's own answer",
 			File: "protocol/meaning.go", Tests: []string{"./internal/client"},
-			Old: "return Meaning{OutcomeUnknown, never, Failure}",
-			New: "return Meaning{Settled, never, Failure}",
+			Old: "return Meaning{OutcomeUnknown, never, Failure,",
+			New: "return Meaning{Settled, never, Failure,",
 		},
 	}
 }
