@@ -355,7 +355,7 @@ func inTime[E any](ctx context.Context, limit time.Duration, what string, begin 
 		for e, err := range begin(ctx) {
 			clock.Stop()
 			if err != nil && late.Load() {
-				err = fmt.Errorf("%w: %s within %v: %w", context.DeadlineExceeded, what, limit, err)
+				err = &tooLate{fmt.Sprintf("%s within %v: %v", what, limit, err), err}
 			}
 			if !yield(e, err) || err != nil {
 				return
@@ -366,6 +366,18 @@ func inTime[E any](ctx context.Context, limit time.Duration, what string, begin 
 		}
 	}
 }
+
+// tooLate is an error of what has taken longer than its limit.
+type tooLate struct {
+	text  string
+	cause error
+}
+
+// Error says what has not come, and why.
+func (e *tooLate) Error() string { return e.text }
+
+// Unwrap returns what errors.Is finds.
+func (e *tooLate) Unwrap() []error { return []error{context.DeadlineExceeded, e.cause} }
 
 // dial connects while the first context lasts, and runs f in the second.
 func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *cli.Context, s *session) error) error {
