@@ -40,7 +40,7 @@ func kinds() []kind {
 		}},
 		{name: "linearizable read", says: noLeader, call: read()},
 		{name: "stale read", says: []string{"nothing bounds the age", "may be", "no answer"}, call: read(starling.MaxStale(time.Nanosecond))},
-		{name: "session read", leaderless: true, call: read(starling.Session)},
+		{name: "session read", leaderless: true, call: read(starling.OwnWrites)},
 		{name: "local read", leaderless: true, call: read(starling.Locally)},
 		{name: "read from an index", says: []string{"987654321"}, call: read(starling.AtLeast(987654321))},
 		{name: "watch", leaderless: true, call: func(ctx context.Context, c starling.Caller) error {

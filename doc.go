@@ -21,7 +21,7 @@
 //
 // A read is [Linearizable] unless asked otherwise: it never returns a value
 // older than one acknowledged before it began, at any member. A read with
-// [Session] reads its caller's own writes and never backwards; with [MaxStale]
+// [OwnWrites] reads its caller's own writes and never backwards; with [MaxStale]
 // it is no older than it may be, or fails with [ErrTooStale]; with [Locally] it
 // returns what the member at hand has. Every read can say the index that it read
 // at, and an upper bound on the age of what it read, which holds without

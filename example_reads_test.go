@@ -10,22 +10,18 @@ import (
 )
 
 // Whatever member answers, a session reads its own writes.
-func ExampleSession() {
+func ExampleOwnWrites() {
 	ctx, cluster := context.Background(), single()
 	defer cluster.Close()
 	hits := starling.NewCounter(cluster.Client, "hits")
 	if _, err := hits.Add(ctx, 1); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(hits.Get(ctx, starling.Session))
+	fmt.Println(hits.Get(ctx, starling.OwnWrites))
 
 	// Somebody else goes on from there, with the index.
-	var info starling.Info
-	if _, err := hits.Get(ctx, starling.Session, starling.WithInfo(&info)); err != nil {
-		log.Fatal(err)
-	}
 	there := starling.NewCounter(cluster.Nodes[0], "hits")
-	fmt.Println(there.Get(ctx, starling.AtLeast(info.Index)))
+	fmt.Println(there.Get(ctx, starling.AtLeast(cluster.Client.Seen())))
 	// Output:
 	// 1 <nil>
 	// 1 <nil>

@@ -47,7 +47,7 @@ func TestResourcesAreListedAndDeleted(t *testing.T) {
 				t.Errorf("%s: key %d: got %v, %v", name, k, there, err)
 			}
 		}
-		if got := list(c, starling.Session); len(got) > 0 {
+		if got := list(c, starling.OwnWrites); len(got) > 0 {
 			t.Errorf("%s: got %q, want nothing", name, got)
 		}
 	}

@@ -27,7 +27,7 @@ type Info = resources.Info
 // of a few bytes; the data comes from the member at hand.
 func Linearizable(o *resources.Options) { resources.Linearizable(o) }
 
-// Session reads its own writes, and never backwards: what the member at hand
+// OwnWrites reads its caller's own writes, and never backwards: what the member at hand
 // has, once that is no older than what the Node or Client has seen so far, in
 // answers to commands and reads, in watches and in a Status, and for a Client what
 // the member that answered Dial had. It holds wherever the member is and
@@ -36,9 +36,9 @@ func Linearizable(o *resources.Options) { resources.Linearizable(o) }
 // A member that is behind catches up first. If it does not within a few election
 // timeouts a Client goes to another one; when the context ends the error is
 // ErrTooStale and says how far behind.
-func Session(o *resources.Options) { resources.Session(o) }
+func OwnWrites(o *resources.Options) { resources.OwnWrites(o) }
 
-// AtLeast is Session for what somebody else has seen: it reads a state that has
+// AtLeast is OwnWrites for what somebody else has seen: it reads a state that has
 // reached an index, from an Info, a version or an event of any caller. With
 // MaxStale both hold.
 func AtLeast(index uint64) Option { return resources.AtLeast(index) }

@@ -61,7 +61,7 @@ func TestAWatchOfTheFutureLeavesNoGapInOthers(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		if got, err := m.Get(ctx, "k", starling.Session); got != 4 || err != nil {
+		if got, err := m.Get(ctx, "k", starling.OwnWrites); got != 4 || err != nil {
 			t.Errorf("%s: a session read got %d, %v, want 4", name, got, err)
 		}
 		for told := 0; told < 5; {

@@ -32,7 +32,7 @@ func levelOf(c *cli.Context) ([]starling.Option, error) {
 	case text == "local":
 		level = starling.Locally
 	case text == "session":
-		level = starling.Session
+		level = starling.OwnWrites
 	case name == "session" && valued:
 		index, err := strconv.ParseUint(value, 10, 64)
 		if err != nil {

@@ -64,13 +64,13 @@ func Local(o *Options) { o.Consistency = protocol.Local }
 // is the default.
 func Linearizable(o *Options) { o.Consistency = protocol.Linearizable }
 
-// Session makes a query read what the member at hand has, once that is no older
+// OwnWrites makes a query read what the member at hand has, once that is no older
 // than what its caller has seen: a caller reads its own writes and never reads
 // backwards, whichever member answers.
-func Session(o *Options) { o.Consistency = protocol.Session }
+func OwnWrites(o *Options) { o.Consistency = protocol.Session }
 
 // AtLeast makes a query wait for a state that has reached an index, of whatever
-// caller. It is Session with that index seen too; with [MaxStale] both hold.
+// caller. It is OwnWrites with that index seen too; with [MaxStale] both hold.
 func AtLeast(index uint64) Option {
 	return func(o *Options) {
 		o.Seen = max(o.Seen, protocol.Index(index))

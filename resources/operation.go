@@ -177,7 +177,7 @@ func (q *Query[A, R]) operation() *operation {
 }
 
 // Do asks the named instance. Options choose the level ([Linearizable], the
-// default, [Session], [MaxStale] or [Local]) and have index and age told
+// default, [OwnWrites], [MaxStale] or [Local]) and have index and age told
 // ([WithInfo]).
 func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
 	var zero R

@@ -121,6 +121,15 @@ func (c *Client) meet() {
 	}
 }
 
+// Seen returns the highest index that the client has seen; 0 of one that is nil.
+func (c *Client) Seen() protocol.Index {
+	if c == nil {
+		return 0
+	}
+	c.meet()
+	return c.seen.index()
+}
+
 // Command executes a command at most once. Session, Sequence and Floor are
 // filled in; the argument must not be changed any more.
 //

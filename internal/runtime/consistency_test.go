@@ -233,7 +233,7 @@ func TestWatchAndSessionOutliveTheirPassive(t *testing.T) {
 				c.kill("p1")
 				close(killed)
 			}
-			value, _, err := c.read(caller, resources.Session)
+			value, _, err := c.read(caller, resources.OwnWrites)
 			if got, bad := strconv.Atoi(value); err != nil || bad != nil || got < seen {
 				t.Fatalf("after change %d a session reads %q, %v: backwards", seen, value, err)
 			}
@@ -317,7 +317,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	session, stale := false, false
 	switch draw := random.IntN(10); {
 	case draw < 5:
-		opts, session = append(opts, resources.Session), true
+		opts, session = append(opts, resources.OwnWrites), true
 	case draw < 8:
 		opts, stale = append(opts, resources.MaxStale(d), resources.NoForwarding), true
 	case draw < 9:

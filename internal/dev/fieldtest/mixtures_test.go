@@ -275,7 +275,7 @@ func (x *mixed) readAt(ctx context.Context, m mixture, i int, member *member) (r
 	// What was acknowledged was so before all of them were stopped.
 	read("stale", want, starling.MaxStale(time.Second))
 	if read("linearizable", want) {
-		read("session", want, starling.Session)
+		read("session", want, starling.OwnWrites)
 	}
 	return right
 }

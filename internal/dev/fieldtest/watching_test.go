@@ -57,7 +57,7 @@ func (p *program) stream() *told.Stream { return p.streams[len(p.streams)-1] }
 func (p *program) read(ctx context.Context) uint64 {
 	var info starling.Info
 	_ = within(patience, func() error {
-		_, err := starling.NewMap[string, string](p.o.clients[p.at], watchedName).Len(ctx, starling.Session, starling.WithInfo(&info))
+		_, err := starling.NewMap[string, string](p.o.clients[p.at], watchedName).Len(ctx, starling.OwnWrites, starling.WithInfo(&info))
 		if ctx.Err() != nil {
 			return nil
 		}
