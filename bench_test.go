@@ -117,7 +117,7 @@ func BenchmarkReads(b *testing.B) {
 	}
 	for _, level := range []struct {
 		name string
-		opt  starling.Option
+		opt  starling.ReadOption
 	}{{"local", starling.Locally}, {"linearizable", starling.Linearizable}} {
 		for _, readers := range []int{1, 64} {
 			b.Run(fmt.Sprintf("%s/readers=%d", level.name, readers), func(b *testing.B) {

@@ -21,28 +21,28 @@ func NewCounter(c Caller, name string) *Counter {
 }
 
 // Add adds to the number and returns the sum, or ErrOverflow.
-func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
+func (c *Counter) Add(ctx context.Context, delta int64, opts ...WriteOption) (int64, error) {
 	caller, name := c.target()
-	return counter.Add.Do(ctx, caller, name, delta)
+	return counter.Add.Do(ctx, caller, name, delta, opts...)
 }
 
 // Get returns the number.
-func (c *Counter) Get(ctx context.Context, opts ...Option) (int64, error) {
+func (c *Counter) Get(ctx context.Context, opts ...ReadOption) (int64, error) {
 	caller, name := c.target()
 	return counter.Get.Do(ctx, caller, name, struct{}{}, opts...)
 }
 
 // Set sets the number and returns the one before.
-func (c *Counter) Set(ctx context.Context, n int64) (int64, error) {
+func (c *Counter) Set(ctx context.Context, n int64, opts ...WriteOption) (int64, error) {
 	caller, name := c.target()
-	return counter.Set.Do(ctx, caller, name, n)
+	return counter.Set.Do(ctx, caller, name, n, opts...)
 }
 
 // CompareAndSet sets the number if it is the expected one. Otherwise the error
 // is ErrConditionFailed. It returns the number as it is afterwards.
-func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64) (int64, error) {
+func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64, opts ...WriteOption) (int64, error) {
 	caller, name := c.target()
-	return counter.CompareAndSet.Do(ctx, caller, name, counter.Swap{Old: expected, New: n})
+	return counter.CompareAndSet.Do(ctx, caller, name, counter.Swap{Old: expected, New: n}, opts...)
 }
 
 // CounterEvent is a number that the counter was set to, that it was deleted, or a bookmark.

@@ -25,7 +25,7 @@ type kind struct {
 
 func kinds() []kind {
 	noLeader := []string{"leader", "majority", "opening a session"}
-	read := func(opts ...starling.Option) func(context.Context, starling.Caller) error {
+	read := func(opts ...starling.ReadOption) func(context.Context, starling.Caller) error {
 		return func(ctx context.Context, c starling.Caller) error {
 			_, err := starling.NewMap[string, string](c, "m").Get(ctx, "k", opts...)
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
 )
 
@@ -77,10 +78,10 @@ type FollowOptions struct {
 //
 // Options are for the listing, which is read at the level Session unless they
 // say otherwise.
-func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
+func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...ReadOption) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
-		f := &follower[K, V]{m: m, o: o, prefix: prefix, opts: append([]Option{OwnWrites}, opts...), yield: yield}
+		f := &follower[K, V]{m: m, o: o, prefix: prefix, opts: append([]ReadOption{resources.Otherwise(OwnWrites)}, opts...), yield: yield}
 		if err == nil {
 			_, name := m.target()
 			w := protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: prefix}
@@ -117,7 +118,7 @@ type follower[K Key, V any] struct {
 	m      *Map[K, V]
 	o      FollowOptions
 	prefix []byte // as the map holds it
-	opts   []Option
+	opts   []ReadOption
 	yield  func(FollowEvent[K, V], error) bool
 	pages  []listed
 	listed bool // the listing is complete

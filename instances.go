@@ -18,7 +18,7 @@ type Resource = resources.Instance
 // key; what is empty costs nothing and is not listed. The list is read in pages,
 // each at its own index: what is made or deleted meanwhile may be seen or not. It
 // yields an error at most once, last.
-func Resources(ctx context.Context, c Caller, opts ...Option) iter.Seq2[Resource, error] {
+func Resources(ctx context.Context, c Caller, opts ...ReadOption) iter.Seq2[Resource, error] {
 	return resources.Instances(ctx, c, opts...)
 }
 
@@ -31,6 +31,6 @@ func Resources(ctx context.Context, c Caller, opts ...Option) iter.Seq2[Resource
 // else: about a second for a million keys, and as much memory for a while. A watch
 // of a Client that would have to tell more than 256 MiB at once ends with
 // ErrCompacted.
-func Delete(ctx context.Context, c Caller, name string) (bool, error) {
-	return resources.Delete(ctx, c, name, "")
+func Delete(ctx context.Context, c Caller, name string, opts ...WriteOption) (bool, error) {
+	return resources.Delete(ctx, c, name, "", opts...)
 }

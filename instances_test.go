@@ -14,7 +14,7 @@ import (
 // TestResourcesAreListedAndDeleted over a member, a passive, and a client.
 func TestResourcesAreListedAndDeleted(t *testing.T) {
 	ctx, cluster := open(t, starling.LocalConfig{Actives: 1, Passives: 1})
-	list := func(c starling.Caller, opts ...starling.Option) (out []string) {
+	list := func(c starling.Caller, opts ...starling.ReadOption) (out []string) {
 		for r, err := range starling.Resources(ctx, c, opts...) {
 			if err != nil {
 				t.Fatal(err)

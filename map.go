@@ -50,13 +50,13 @@ type Entry[K Key, V any] struct {
 
 // Get returns the value of a key, or ErrNotFound; ErrMalformed with a DecodeError,
 // if it is of another type than V.
-func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
+func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...ReadOption) (V, error) {
 	e, err := m.GetEntry(ctx, key, opts...)
 	return e.Value, err
 }
 
 // GetEntry returns a key with its value and version, or ErrNotFound.
-func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[K, V], error) {
+func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...ReadOption) (Entry[K, V], error) {
 	stored, err := kvmap.EncodeKey(key)
 	if err != nil {
 		return Entry[K, V]{}, err
@@ -74,19 +74,19 @@ func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[
 }
 
 // Put sets a key.
-func (m *Map[K, V]) Put(ctx context.Context, key K, value V) error {
-	_, err := m.put(ctx, key, value, kvmap.Always, 0)
+func (m *Map[K, V]) Put(ctx context.Context, key K, value V, opts ...WriteOption) error {
+	_, err := m.put(ctx, key, value, kvmap.Always, 0, opts)
 	return err
 }
 
 // PutIf sets a key whose version is the given one, and returns its new
 // version; version 0 means that there is no such key. Otherwise the error is
 // ErrConditionFailed, and the version is the one that the key has.
-func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version uint64) (uint64, error) {
-	return m.put(ctx, key, value, kvmap.IfVersion, version)
+func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version uint64, opts ...WriteOption) (uint64, error) {
+	return m.put(ctx, key, value, kvmap.IfVersion, version, opts)
 }
 
-func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version uint64) (uint64, error) {
+func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version uint64, opts []WriteOption) (uint64, error) {
 	stored, err := kvmap.EncodeKey(key)
 	if err != nil {
 		return 0, err
@@ -98,34 +98,34 @@ func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, 
 	caller, name := m.target()
 	now, err := kvmap.Put.Do(ctx, caller, name, kvmap.PutRequest{
 		Key: stored, Value: b, Condition: c, Version: protocol.Index(version),
-	})
+	}, opts...)
 	return uint64(now), err
 }
 
 // Delete removes a key and says whether it was there.
-func (m *Map[K, V]) Delete(ctx context.Context, key K) (bool, error) {
-	version, err := m.delete(ctx, key, kvmap.Always, 0)
+func (m *Map[K, V]) Delete(ctx context.Context, key K, opts ...WriteOption) (bool, error) {
+	version, err := m.delete(ctx, key, kvmap.Always, 0, opts)
 	return err == nil && version != 0, err
 }
 
 // DeleteIf removes a key whose version is the given one. Otherwise the error is
 // ErrConditionFailed.
-func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64) error {
-	_, err := m.delete(ctx, key, kvmap.IfVersion, version)
+func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64, opts ...WriteOption) error {
+	_, err := m.delete(ctx, key, kvmap.IfVersion, version, opts)
 	return err
 }
 
-func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, version uint64) (protocol.Index, error) {
+func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, version uint64, opts []WriteOption) (protocol.Index, error) {
 	stored, err := kvmap.EncodeKey(key)
 	if err != nil {
 		return 0, err
 	}
 	caller, name := m.target()
-	return kvmap.Delete.Do(ctx, caller, name, kvmap.DeleteRequest{Key: stored, Condition: c, Version: protocol.Index(version)})
+	return kvmap.Delete.Do(ctx, caller, name, kvmap.DeleteRequest{Key: stored, Condition: c, Version: protocol.Index(version)}, opts...)
 }
 
 // Len returns the number of keys.
-func (m *Map[K, V]) Len(ctx context.Context, opts ...Option) (int, error) {
+func (m *Map[K, V]) Len(ctx context.Context, opts ...ReadOption) (int, error) {
 	caller, name := m.target()
 	return kvmap.Size.Do(ctx, caller, name, struct{}{}, opts...)
 }
@@ -164,7 +164,7 @@ func (r Range[K]) Limit(n int) Range[K] {
 // index: what is written meanwhile may be seen or not. What cannot be read comes
 // with a [DecodeError], and the keys after it follow; any other error is the last
 // that it yields.
-func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.Seq2[Entry[K, V], error] {
+func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...ReadOption) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		request, left := kvmap.ScanRequest{From: r.from, To: r.to}, r.limit
 		for !r.empty {

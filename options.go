@@ -13,10 +13,16 @@ type Caller = resources.Caller
 // resources says how to write one.
 type Type = resources.Type
 
-// Option changes one read. Linearizable, Session, MaxStale and Locally are
-// levels, of which the last one given counts; AtLeast and NoForwarding go with some of
-// them; WithInfo goes with all.
-type Option = resources.Option
+// ReadOption changes one read. Linearizable, the default, OwnWrites, MaxStale and Locally are
+// levels; two for one read are refused with ErrInvalid. AtLeast goes with OwnWrites and MaxStale,
+// NoForwarding with MaxStale, WithInfo with all.
+type ReadOption = resources.ReadOption
+
+// WriteOption changes one write: WithInfo tells the index at which it was applied.
+type WriteOption = resources.WriteOption
+
+// CallOption goes with reads and writes.
+type CallOption = resources.CallOption
 
 // Info is what a call tells besides its answer: the index that it read at, and
 // an upper bound on the age of what it read.
@@ -25,7 +31,7 @@ type Info = resources.Info
 // Linearizable never reads a value older than one acknowledged before the read
 // began, at any member. It is the default. It costs a round trip to the leader
 // of a few bytes; the data comes from the member at hand.
-func Linearizable(o *resources.Options) { resources.Linearizable(o) }
+var Linearizable = resources.Linearizable
 
 // OwnWrites reads its caller's own writes, and never backwards: what the member at hand
 // has, once that is no older than what the Node or Client has seen so far, in
@@ -36,12 +42,12 @@ func Linearizable(o *resources.Options) { resources.Linearizable(o) }
 // A member that is behind catches up first. If it does not within a few election
 // timeouts a Client goes to another one; when the context ends the error is
 // ErrTooStale and says how far behind.
-func OwnWrites(o *resources.Options) { resources.OwnWrites(o) }
+var OwnWrites = resources.OwnWrites
 
 // AtLeast is OwnWrites for what somebody else has seen: it reads a state that has
 // reached an index, from an Info, a version or an event of any caller. With
 // MaxStale both hold.
-func AtLeast(index uint64) Option { return resources.AtLeast(index) }
+func AtLeast(index uint64) ReadOption { return resources.AtLeast(index) }
 
 // MaxStale sees every write that was acknowledged d or longer before the read
 // began; MaxStale(0) is Linearizable. The member at hand answers if it can prove
@@ -51,16 +57,17 @@ func AtLeast(index uint64) Option { return resources.AtLeast(index) }
 // leader cannot be asked either, a Client goes on to the other members, and in
 // the end the error is ErrTooStale, with the age in its text. It is never
 // silently old.
-func MaxStale(d time.Duration) Option { return resources.MaxStale(d) }
+func MaxStale(d time.Duration) ReadOption { return resources.MaxStale(d) }
 
 // NoForwarding keeps a read at MaxStale from asking the leader: it spares the leader
 // the read, and fails with ErrTooStale where MaxStale alone would have become
 // linearizable.
-func NoForwarding(o *resources.Options) { resources.NoForwarding(o) }
+var NoForwarding = resources.NoForwarding
 
 // Locally reads what the member at hand has. It costs no network on a Node and
 // can be old; WithInfo says how old at most.
-func Locally(o *resources.Options) { resources.Local(o) }
+var Locally = resources.Local
 
-// WithInfo fills in info.
-func WithInfo(info *Info) Option { return resources.WithInfo(info) }
+// WithInfo fills in info, also when the call ends with an error of the resource type. Of a
+// write the index is where it was applied; of one that is repeated, too.
+func WithInfo(info *Info) CallOption { return resources.WithInfo(info) }

@@ -37,13 +37,13 @@ func NewQueue[V any](c Caller, name string) *Queue[V] {
 func (q *Queue[V]) Err() error { return faultOf(q.target()) }
 
 // Push adds a value at the end.
-func (q *Queue[V]) Push(ctx context.Context, value V) error {
+func (q *Queue[V]) Push(ctx context.Context, value V, opts ...WriteOption) error {
 	b, err := resources.AppendValue(nil, value)
 	if err != nil {
 		return err
 	}
 	caller, name := q.target()
-	_, err = queue.Push.Do(ctx, caller, name, b)
+	_, err = queue.Push.Do(ctx, caller, name, b, opts...)
 	return err
 }
 
@@ -51,7 +51,7 @@ func (q *Queue[V]) Push(ctx context.Context, value V) error {
 // have been taken. It reads before it takes: where the first value is of another
 // type than V, the error is ErrMalformed with a [DecodeError], nothing was taken,
 // and [Queue.Skip] gets the queue past it.
-func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
+func (q *Queue[V]) Pop(ctx context.Context, opts ...WriteOption) (V, error) {
 	var zero V
 	caller, name := q.target()
 	elements, err := queue.Peek.Do(ctx, caller, name, 1)
@@ -61,7 +61,7 @@ func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
 			return zero, bad
 		}
 		var taken []queue.Element
-		taken, err = queue.Take.Do(ctx, caller, name, elements[len(values)-1].Index)
+		taken, err = queue.Take.Do(ctx, caller, name, elements[len(values)-1].Index, opts...)
 		switch {
 		case err == nil:
 			for i := range values {
@@ -91,7 +91,7 @@ func (q *Queue[V]) read(elements []queue.Element) (values []V, bad error) {
 
 // Peek returns the first value and leaves it there, or ErrEmpty; ErrMalformed with
 // a [DecodeError], if it is of another type than V.
-func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
+func (q *Queue[V]) Peek(ctx context.Context, opts ...ReadOption) (V, error) {
 	var zero V
 	caller, name := q.target()
 	elements, err := queue.Peek.Do(ctx, caller, name, 1, opts...)
@@ -109,14 +109,14 @@ func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
 // Peek returned, and returns its bytes. ErrNotFound: another is first, because
 // somebody else has skipped that one. To lose nothing, put the bytes of the
 // DecodeError elsewhere before.
-func (q *Queue[V]) Skip(ctx context.Context, number uint64) (Raw, error) {
+func (q *Queue[V]) Skip(ctx context.Context, number uint64, opts ...WriteOption) (Raw, error) {
 	caller, name := q.target()
-	e, err := queue.Skip.Do(ctx, caller, name, number)
+	e, err := queue.Skip.Do(ctx, caller, name, number, opts...)
 	return e.Value, err
 }
 
 // Len returns the number of values.
-func (q *Queue[V]) Len(ctx context.Context, opts ...Option) (int, error) {
+func (q *Queue[V]) Len(ctx context.Context, opts ...ReadOption) (int, error) {
 	caller, name := q.target()
 	n, err := queue.Length.Do(ctx, caller, name, struct{}{}, opts...)
 	return int(n), err

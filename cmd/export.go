@@ -103,7 +103,7 @@ type entries = iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error]
 
 // scan reads a range of a map, and gives up when a page takes longer than limit,
 // unless that is 0.
-func (s *session) scan(name string, r starling.Range[starling.RawKey], limit time.Duration, opts ...starling.Option) entries {
+func (s *session) scan(name string, r starling.Range[starling.RawKey], limit time.Duration, opts ...starling.ReadOption) entries {
 	return inTime(s.ctx, limit, fmt.Sprintf("no page of map %q", name), func(ctx context.Context) entries {
 		return rawMap(s, name).Scan(ctx, r, append(s.read, opts...)...)
 	}, nil)

@@ -287,7 +287,7 @@ type session struct {
 	addresses []string
 	json      bool
 	raw       bool // strings and bytes are shown as they are
-	read      []starling.Option
+	read      []starling.ReadOption
 	// single says that the command writes once at most, and needs no session of the
 	// cluster for that.
 	single bool

@@ -22,10 +22,10 @@ func readFlags(more ...cli.Flag) []cli.Flag {
 }
 
 // levelOf returns the options of a read.
-func levelOf(c *cli.Context) ([]starling.Option, error) {
+func levelOf(c *cli.Context) ([]starling.ReadOption, error) {
 	text := c.String("consistency")
 	name, value, valued := strings.Cut(text, "=")
-	var level starling.Option
+	var level starling.ReadOption
 	switch {
 	case text == "linearizable":
 		level = starling.Linearizable
@@ -49,10 +49,10 @@ func levelOf(c *cli.Context) ([]starling.Option, error) {
 		return nil, &usageError{fmt.Sprintf("%s: --consistency takes linearizable, session, stale=D or local, not %q", c.Command.HelpName, text)}
 	}
 	if !c.Bool("no-forwarding") {
-		return []starling.Option{level}, nil
+		return []starling.ReadOption{level}, nil
 	}
 	if name != "stale" {
 		return nil, &usageError{fmt.Sprintf("%s: --no-forwarding goes with --consistency stale=D", c.Command.HelpName)}
 	}
-	return []starling.Option{level, starling.NoForwarding}, nil
+	return []starling.ReadOption{level, starling.NoForwarding}, nil
 }

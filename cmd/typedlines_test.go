@@ -381,7 +381,7 @@ func TestTheTabFormIsForStrings(t *testing.T) {
 func TestAnExportGivesUpOnAPage(t *testing.T) {
 	addr := local(t)
 	works(t, "", "map", "put", addr, "m", "a", "x")
-	s := &session{Client: dial(t, addr), ctx: context.Background(), read: []starling.Option{starling.AtLeast(1 << 40)}}
+	s := &session{Client: dial(t, addr), ctx: context.Background(), read: []starling.ReadOption{starling.AtLeast(1 << 40)}}
 	for _, err := range s.scan("m", starling.Range[starling.RawKey]{}, time.Millisecond) {
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `no page of map "m" within 1ms`) || exitCode(err) != exitUnavailable {
 			t.Errorf("got %v, exit code %d", err, exitCode(err))

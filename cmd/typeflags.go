@@ -113,7 +113,7 @@ func prefixOf(c *cli.Context, args []string) (starling.RawKey, error) {
 }
 
 // kindsIn returns the kinds of keys that a map has.
-func (s *session) kindsIn(ctx context.Context, name string, opts ...starling.Option) (found []starling.KeyKind, err error) {
+func (s *session) kindsIn(ctx context.Context, name string, opts ...starling.ReadOption) (found []starling.KeyKind, err error) {
 	for _, kind := range kvmap.Kinds() {
 		from, to := keysOf(kind)
 		page, err := kvmap.Scan.Do(ctx, s.Client, name, kvmap.ScanRequest{From: from, To: to, Limit: 1, KeysOnly: true}, opts...)
@@ -164,7 +164,7 @@ func askedKind(c *cli.Context, args []string) starling.KeyKind {
 
 // hint tells people who see nothing that the map has keys of another type than
 // they have asked for, if need be only if it has none of that one.
-func (s *session) hint(ctx context.Context, w io.Writer, name string, asked starling.KeyKind, onlyIfNone bool, opts ...starling.Option) {
+func (s *session) hint(ctx context.Context, w io.Writer, name string, asked starling.KeyKind, onlyIfNone bool, opts ...starling.ReadOption) {
 	if asked == 0 {
 		return
 	}

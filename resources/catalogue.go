@@ -34,7 +34,7 @@ var deleteInstance = NewCommand("delete", func(tx *Tx, kind string) (bool, error
 // at once, for an instance of any type. All keys go in one entry, so that on
 // every member it takes time and memory in proportion to their number, about a
 // second for a million, in which nothing else is applied.
-func Delete(ctx context.Context, c Caller, resource, kind string, opts ...Option) (bool, error) {
+func Delete(ctx context.Context, c Caller, resource, kind string, opts ...WriteOption) (bool, error) {
 	return deleteInstance.Do(ctx, c, resource, kind, opts...)
 }
 
@@ -81,7 +81,7 @@ var listInstances = NewQuery("list", func(v *View, after string) (page, error) {
 // Instances yields all instances that hold anything, in the bytewise order of
 // their names. It reads pages, each at its own index: what is made or deleted
 // meanwhile may be seen or not. It yields an error at most once, last.
-func Instances(ctx context.Context, c Caller, opts ...Option) iter.Seq2[Instance, error] {
+func Instances(ctx context.Context, c Caller, opts ...ReadOption) iter.Seq2[Instance, error] {
 	return func(yield func(Instance, error) bool) {
 		for after, more := "", true; more; {
 			page, err := listInstances.Do(ctx, c, protocol.CatalogueType, after, opts...)

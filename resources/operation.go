@@ -119,7 +119,7 @@ func (c *Command[A, R]) operation() *operation {
 // had no effect, except ErrUnknownOutcome: it may have, and ErrAnswerLost: it has,
 // and the answer is not of type R; see [DecodeError]. ErrInvalid and ErrTooLarge
 // say, before anything is sent, what is wrong with the name or the argument.
-func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
+func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...WriteOption) (R, error) {
 	var zero R
 	t, err := typeOf(c, caller)
 	if err != nil {
@@ -134,7 +134,10 @@ func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, 
 		return zero, err
 	}
 	result, err := caller.Command(ctx, command)
-	o := OptionsOf(opts)
+	var o options
+	if len(opts) > 0 { // else they cost no memory
+		o.info = writeOptions(opts)
+	}
 	value, err, malformed := answerTo[R](&o, result, err)
 	if malformed != nil {
 		err = lostAnswer(&result, malformed)
@@ -179,7 +182,7 @@ func (q *Query[A, R]) operation() *operation {
 // Do asks the named instance. Options choose the level ([Linearizable], the
 // default, [OwnWrites], [MaxStale] or [Local]) and have index and age told
 // ([WithInfo]).
-func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
+func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...ReadOption) (R, error) {
 	var zero R
 	t, err := typeOf(q, caller)
 	if err != nil {
@@ -189,7 +192,10 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 	if err != nil {
 		return zero, err
 	}
-	o := OptionsOf(opts)
+	o, err := readOptions(opts)
+	if err != nil {
+		return zero, err
+	}
 	query := o.query(resource, t.name, q.op.Name, data)
 	if err := query.Validate(); err != nil {
 		return zero, err

@@ -218,7 +218,7 @@ func (c *cluster) put(caller resources.Caller, key, value string) {
 	}
 }
 
-func (c *cluster) get(caller resources.Caller, key string, opts ...resources.Option) string {
+func (c *cluster) get(caller resources.Caller, key string, opts ...resources.ReadOption) string {
 	c.t.Helper()
 	item, err := kvmap.Get.Do(c.ctx, caller, "m", kvmap.KeyRequest(key), opts...)
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *cluster) pair() (a, p *Member) {
 	return a, p
 }
 
-func (c *cluster) read(caller resources.Caller, opts ...resources.Option) (string, resources.Info, error) {
+func (c *cluster) read(caller resources.Caller, opts ...resources.ReadOption) (string, resources.Info, error) {
 	var info resources.Info
 	item, err := kvmap.Get.Do(c.ctx, caller, "m", kvmap.KeyRequest("k"), append(opts, resources.WithInfo(&info))...)
 	return string(item.Value), info, err
@@ -312,7 +312,7 @@ func (l *levelLab) fail(format string, args ...any) {
 
 // read makes one read in a session, and checks what was promised.
 func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.Uint64) {
-	var opts []resources.Option
+	var opts []resources.ReadOption
 	d := time.Duration(random.IntN(400)) * time.Millisecond / time.Duration(1+random.IntN(20))
 	session, stale := false, false
 	switch draw := random.IntN(10); {

@@ -134,7 +134,7 @@ func (f *flock) disputes(caller *client.Client) {
 	}
 	for _, name := range actives {
 		at := f.client(f.members[name])
-		for _, level := range []resources.Option{resources.Linearizable, resources.Local} {
+		for _, level := range []resources.ReadOption{resources.Linearizable, resources.Local} {
 			if _, err := f.ask.Do(f.ctx, at, "f", struct{}{}, level); !errors.Is(err, protocol.ErrDisputed) {
 				t.Errorf("%s answers a read of it with %v", name, err)
 			}

@@ -201,7 +201,7 @@ func TestBlockedQueryIsWaitedForAndStopsWithItsCaller(t *testing.T) {
 	}
 	defer caller.Close()
 	for _, one := range []resources.Caller{caller, c.client(m)} {
-		for _, level := range []resources.Option{resources.Linearizable, resources.OwnWrites, resources.Local} {
+		for _, level := range []resources.ReadOption{resources.Linearizable, resources.OwnWrites, resources.Local} {
 			ctx, cancel := context.WithTimeout(c.ctx, bound)
 			if _, err := blocked.Do(ctx, one, "s", struct{}{}, level); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)

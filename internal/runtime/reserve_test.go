@@ -27,7 +27,7 @@ func TestReserveTakesThePlaceOfADeadPassive(t *testing.T) {
 	if err := r.Ready(); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), "reserve") {
 		t.Errorf("ready: got %v, want not serving, because it is a reserve", err)
 	}
-	for _, level := range []resources.Option{resources.Linearizable, resources.OwnWrites, resources.MaxStale(time.Hour), resources.Local} {
+	for _, level := range []resources.ReadOption{resources.Linearizable, resources.OwnWrites, resources.MaxStale(time.Hour), resources.Local} {
 		if _, _, err := c.read(c.client(r), level); !errors.Is(err, protocol.ErrNotServing) {
 			t.Errorf("a read at a reserve: got %v, want not serving", err)
 		}

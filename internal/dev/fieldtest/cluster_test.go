@@ -263,7 +263,7 @@ const mapName = "field"
 
 // missing reads everything at one member and returns the acknowledged keys that
 // are not there, or not as they were acknowledged.
-func (b *book) missing(c *cluster, at *member, opts ...starling.Option) ([]string, error) {
+func (b *book) missing(c *cluster, at *member, opts ...starling.ReadOption) ([]string, error) {
 	client, err := c.client(at)
 	if err != nil {
 		return nil, err

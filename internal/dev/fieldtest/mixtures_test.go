@@ -248,7 +248,7 @@ func (x *mixed) readAt(ctx context.Context, m mixture, i int, member *member) (r
 	if m.newest(i) || m.voters() >= 2 {
 		want = x.all
 	}
-	read := func(level string, demand *book, opts ...starling.Option) bool {
+	read := func(level string, demand *book, opts ...starling.ReadOption) bool {
 		there := map[string]string{}
 		for e, err := range starling.NewMap[string, string](caller, mapName).Scan(ctx, starling.Range[string]{}, opts...) {
 			if err != nil {

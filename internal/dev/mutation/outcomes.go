@@ -65,6 +65,12 @@ func windows() []Mutation {
 			New: "_ = slot",
 		},
 		{
+			Name: "last-level-counts", Breaks: "a read that asks for two levels is made at the one given last, which may be the weaker one",
+			File: "resources/options.go", Tests: []string{"./resources"},
+			Old: "if o.given && o.level != l {",
+			New: "if false {",
+		},
+		{
 			Name: "format-before-accepted", Breaks: "a directory is opened whose log tells of digests that this program does not come to",
 			File: "storage/wal/identity.go", Tests: []string{"./storage/wal"},
 			Old: "if id.Format < Format {",
