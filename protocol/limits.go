@@ -130,7 +130,8 @@ const (
 	// case.
 	CallersWaitingMax      = 1 << 18
 	CallersWaitingBytesMax = 64 << 20
-	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
+	// SessionAnswersBytesMax limits the answers that one session keeps, those of 23 bytes
+	// and less apart, which it has room for. Beyond
 	// it the oldest are dropped; asked for again they are ErrAnswerLost.
 	SessionAnswersBytesMax = ValueBytesMax
 	// OneShotKept is how long the state knows, in cluster time, that a one-shot was

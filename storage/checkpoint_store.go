@@ -11,8 +11,7 @@ const (
 	// SpaceBytesMax limits the name of an item's space.
 	SpaceBytesMax = protocol.NameBytesMax
 	// ItemValueBytesMax limits the value of an item. It is above
-	// protocol.ValueBytesMax because a session's record holds that many bytes
-	// of answers and what goes with them.
+	// protocol.ValueBytesMax because of what a state keeps with a value.
 	ItemValueBytesMax = protocol.ValueBytesMax + 256<<10
 
 	// ChunkBytesMin and ChunkBytesMax bound a chunk: only the last one of a

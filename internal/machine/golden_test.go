@@ -21,7 +21,7 @@ func TestAHistoryAlwaysEndsWithTheSameBytes(t *testing.T) {
 	checkHistory(t, &history{r: rand.New(rand.NewPCG(11, 13))}, map[string]any{
 		"digest":                machine.Digest{0xfae7971b2620d6df, 0xb83a7e2ab19596a7},
 		"digests along the way": uint64(0x8c9bf6d2ac149361), "answers": uint64(0xde11a11bd9983036), "items": uint64(0xf87548971df366a8),
-		"bytes": 169946,
+		"bytes": 169966,
 	})
 	checkHistory(t, &history{r: rand.New(rand.NewPCG(11, 13)), alone: true}, map[string]any{
 		"digest":                machine.Digest{0x154504e64d31711e, 0xb3308b4348201644},

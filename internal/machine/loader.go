@@ -52,7 +52,11 @@ func (l *Loader) Add(item state.Item) error {
 	if err := checkContent(&item); err != nil {
 		return err
 	}
-	if there, ok := l.put(&item); !ok {
+	there, ok, err := l.put(&item)
+	if err != nil {
+		return err
+	}
+	if !ok {
 		return protocol.ErrCorrupt.With(fmt.Sprintf("%s comes twice, at %d and at %d", placeOf(&item), there, item.Index))
 	}
 	if item.Index > l.newest {
@@ -61,13 +65,18 @@ func (l *Loader) Add(item state.Item) error {
 	return nil
 }
 
-// put writes a key that has been checked.
-func (l *Loader) put(item *state.Item) (there protocol.Index, ok bool) {
+// put writes a key that has been checked, but for what a session has executed.
+func (l *Loader) put(item *state.Item) (there protocol.Index, ok bool, err error) {
 	if item.Space == "" && item.Key[0] == keyExecuted {
-		w, _ := parseWindow(item.Key, item.Value, item.Index)
-		return l.state.LoadMutable(l.state.System(), item.Key, w)
+		w, ok := parseWindow(item.Key, item.Value, item.Index)
+		if !ok {
+			return 0, false, protocol.ErrMalformed.With(placeOf(item) + ": malformed")
+		}
+		there, ok = l.state.LoadMutable(l.state.System(), item.Key, w)
+		return there, ok, nil
 	}
-	return l.state.Load(l.space(item.Space), item.Key, item.Value, item.Index)
+	there, ok = l.state.Load(l.space(item.Space), item.Key, item.Value, item.Index)
+	return there, ok, nil
 }
 
 // find returns a space, nil if there is none.

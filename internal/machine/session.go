@@ -53,7 +53,7 @@ type session struct {
 	id       protocol.SessionID
 	timeout  time.Duration
 	extended protocol.ClusterTime
-	executed *state.Record // the window; nil: there is none yet
+	record   *state.Record // of the window; nil: there is none yet
 	// bytes is the size of the answers with keys of their own, and all those below kept
 	// have been dropped, or never were.
 	bytes int
@@ -91,10 +91,10 @@ type sessions struct {
 
 // window returns the window as it is now, which is not to be changed; nil: there is none.
 func (one *session) window() *window {
-	if one.executed == nil {
+	if one.record == nil {
 		return nil
 	}
-	return one.executed.Mutable().(*window)
+	return one.record.Mutable().(*window)
 }
 
 func newSessions(s *state.State) *sessions {
@@ -177,10 +177,7 @@ func (s *sessions) noteUsed(one *session) bool {
 // that its client has.
 func (s *sessions) keepAlive(one *session, now protocol.ClusterTime, floor uint64) {
 	if w := one.window(); floor > 1 && (w == nil || floor > w.floor) {
-		w = s.change(one)
-		s.raise(one, w, floor)
-		w.fit()
-		s.changed(w)
+		s.amend(one, func(w *window) { s.raise(one, w, floor) })
 	}
 	one.extended = now
 	one.deadline = now + one.lasts()
@@ -221,29 +218,26 @@ func (s *sessions) end(one *session) {
 	if w == nil {
 		return
 	}
-	for slot := range w.all() {
-		if slot.size == slotApart {
-			s.state.Remove(s.state.System(), s.answerKey(one.id, slot.sequence))
+	for k := range w.slots {
+		if w.slots[k].size == slotApart {
+			s.state.Remove(s.state.System(), s.answerKey(one.id, w.slots[k].sequence))
 		}
 	}
 	s.state.Remove(s.state.System(), s.executedKey(one.id))
 }
 
-// change returns the window of a session for the current entry to change; changed ends that.
-func (s *sessions) change(one *session) *window {
-	if one.executed == nil {
-		w := newWindow(one.id, s.state.Index())
-		one.executed = s.state.SetMutable(s.state.System(), s.executedKey(one.id), w)
+// amend changes the window of a session, which it makes if there is none.
+func (s *sessions) amend(one *session, change func(w *window)) {
+	if one.record == nil {
+		one.record = s.state.SetMutable(s.state.System(), s.executedKey(one.id), newWindow(one.id, s.state.Index()))
 		s.use(one)
 	}
-	w := s.state.Change(s.state.System(), one.executed).(*window)
-	s.state.AmendDigest(w.headTerm(), state.Digest{})
-	return w
-}
-
-func (s *sessions) changed(w *window) {
+	w := s.state.Change(s.state.System(), one.record).(*window)
+	head, size := w.headTerm(), w.Size()
+	change(w)
 	w.index = s.state.Index()
-	s.state.AmendDigest(state.Digest{}, w.headTerm())
+	s.state.AmendDigest(head, w.headTerm())
+	s.state.AmendSize(w.Size() - size)
 }
 
 // raise lifts the floor and forgets what lies below it.
@@ -251,18 +245,17 @@ func (s *sessions) raise(one *session, w *window, floor uint64) {
 	if floor <= w.floor {
 		return
 	}
-	for q := w.floor; q < min(floor, w.high+1); q++ {
-		slot := w.find(q)
-		if slot == nil {
-			continue
-		}
+	gone := w.below(floor)
+	for k := range gone {
+		slot := &gone[k]
 		s.state.AmendDigest(w.slotTerm(slot), state.Digest{})
 		if slot.size == slotApart {
-			s.forget(one, q)
+			s.forget(one, slot.sequence)
 		}
-		delete(one.texts, q)
+		delete(one.texts, slot.sequence)
 	}
-	w.floor, one.kept = floor, max(one.kept, floor)
+	w.raise(floor)
+	one.kept = max(one.kept, floor)
 }
 
 // forget removes an answer that has a key of its own.
@@ -313,27 +306,27 @@ func (s *sessions) answer(one *session, of *slot) protocol.Result {
 
 // executed remembers that a command has run, and its answer.
 func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Result) {
-	w := s.change(one)
-	s.raise(one, w, c.Floor)
-	slot := w.take(c.Sequence, s.state.Index())
+	slot := slot{sequence: c.Sequence, index: s.state.Index(), size: slotApart}
 	s.scratch = appendAnswer(s.scratch[:0], r)
 	if n := len(s.scratch); n <= slotRoom {
 		slot.size = uint8(copy(slot.answer[:], s.scratch))
 	} else {
-		slot.size = slotApart
 		s.state.Set(s.state.System(), s.answerKey(one.id, c.Sequence), s.scratch)
 		one.bytes += n
 		one.kept = min(one.kept, c.Sequence)
 	}
-	s.state.AmendDigest(state.Digest{}, w.slotTerm(slot))
 	if r.Text != "" {
 		if one.texts == nil {
 			one.texts = map[uint64]string{}
 		}
 		one.texts[c.Sequence] = r.Text
 	}
-	s.evict(one, w)
-	s.changed(w)
+	s.amend(one, func(w *window) {
+		s.raise(one, w, c.Floor)
+		w.put(&slot)
+		s.state.AmendDigest(state.Digest{}, w.slotTerm(&slot))
+		s.evict(one, w)
+	})
 	if cap(s.scratch) > protocol.ValueBytesMax {
 		s.scratch = nil
 	}
@@ -343,8 +336,8 @@ func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Resul
 // commands were executed stays known.
 func (s *sessions) evict(one *session, w *window) {
 	for ; one.bytes > protocol.SessionAnswersBytesMax; one.kept++ {
-		invariant.Check(one.kept <= w.high,
-			"session %d keeps %d bytes of answers, all of its answers are smaller", one.id, one.bytes)
+		invariant.Check(one.kept < w.floor+protocol.SessionWindow,
+			"session %d keeps %d bytes of answers, and those of all its commands have been dropped", one.id, one.bytes)
 		slot := w.find(one.kept)
 		if slot == nil || slot.size != slotApart {
 			continue

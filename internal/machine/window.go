@@ -2,7 +2,6 @@ package machine
 
 import (
 	"encoding/binary"
-	"iter"
 	"math/bits"
 	"slices"
 
@@ -21,31 +20,31 @@ type window struct {
 	session protocol.SessionID
 	index   protocol.Index // of the entry that changed it last
 	floor   uint64
-	high    uint64 // the highest sequence that was executed, floor-1 or less if none is known
-	// slots has room for all of floor..high: a power of two, where a sequence has the slot
-	// of its low bits.
+	answers int // bytes in the slots
+	// slots are those of the commands, by sequence. They lie at the end of room, which is moved to
+	// its beginning when it is full, and so mostly used again.
 	slots []slot
+	room  []slot
 }
 
 // slot is one command that was executed.
-//
-// [S] It says which: a slot whose command lies below the floor is free, and one that was
-// taken for the sequence that comes to the same place would be answered, and never run.
 type slot struct {
-	sequence uint64 // 0: free
+	sequence uint64
 	index    protocol.Index
 	size     uint8 // of the answer, or slotApart, or slotLost
 	answer   [slotRoom]byte
 }
 
 const (
-	// slotRoom is the length of the longest answer that a slot has room for. A longer
-	// one has a key of its own.
+	// slotRoom is the length of the longest answer that a slot has room for, as it is
+	// encoded. A longer one has a key of its own.
 	slotRoom  = 23
 	slotApart = 0xfe
 	slotLost  = 0xff
-	// slotsLeast is how many slots a window has at first.
-	slotsLeast = 4
+	// slotHead is what the size counts for a slot beside its answer.
+	slotHead = 4
+	// roomKept is the room that is not given back.
+	roomKept = 64
 )
 
 func newWindow(id protocol.SessionID, i protocol.Index) *window {
@@ -56,30 +55,23 @@ func newWindow(id protocol.SessionID, i protocol.Index) *window {
 func (w *window) Copy() state.Mutable {
 	next := *w
 	next.slots = slices.Clone(w.slots)
+	next.room = next.slots[:cap(next.slots)]
 	return &next
 }
 
 // Index is for [state.Mutable].
 func (w *window) Index() protocol.Index { return w.index }
 
+// Size is for [state.Mutable].
+func (w *window) Size() int { return slotHead*len(w.slots) + w.answers }
+
 // Digest is for [state.Mutable].
 func (w *window) Digest() state.Digest {
 	d := w.headTerm()
-	for s := range w.all() {
-		d.Add(w.slotTerm(s))
+	for k := range w.slots {
+		d.Add(w.slotTerm(&w.slots[k]))
 	}
 	return d
-}
-
-// all yields the slots of the commands that were executed, by sequence.
-func (w *window) all() iter.Seq[*slot] {
-	return func(yield func(*slot) bool) {
-		for q := w.floor; q <= w.high; q++ {
-			if s := w.find(q); s != nil && !yield(s) {
-				return
-			}
-		}
-	}
 }
 
 // headTerm is what the window adds to the digest beside its slots.
@@ -111,47 +103,61 @@ func (s *slot) stored() []byte {
 
 // find returns the slot of a command, nil if it was not executed.
 func (w *window) find(sequence uint64) *slot {
-	if len(w.slots) == 0 {
-		return nil
-	}
-	if s := w.at(sequence); s.sequence == sequence && sequence >= w.floor {
-		return s
+	if k, found := w.search(sequence); found {
+		return &w.slots[k]
 	}
 	return nil
 }
 
-func (w *window) at(sequence uint64) *slot { return &w.slots[sequence&uint64(len(w.slots)-1)] }
-
-// take returns the slot of a command at or above the floor that has been executed now.
-func (w *window) take(sequence uint64, i protocol.Index) *slot {
-	w.high = max(w.high, sequence)
-	if span := w.high - w.floor; span >= uint64(len(w.slots)) {
-		w.move(max(slotsLeast, 1<<bits.Len64(span)))
+// search returns where the slot of a command is, or belongs. Mostly no sequence is left out,
+// and it is as far from the first slot as the sequences are from each other.
+func (w *window) search(sequence uint64) (int, bool) {
+	n := len(w.slots)
+	if n == 0 || sequence > w.slots[n-1].sequence {
+		return n, false
 	}
-	s := w.at(sequence)
-	*s = slot{sequence: sequence, index: i}
-	return s
-}
-
-// fit gives the room for far more commands back.
-func (w *window) fit() {
-	span := uint64(0)
-	if w.high >= w.floor {
-		span = w.high - w.floor + 1
+	if k := sequence - w.slots[0].sequence; k < uint64(n) && w.slots[k].sequence == sequence {
+		return int(k), true
 	}
-	if n := max(slotsLeast, 1<<bits.Len64(span)); 4*n < len(w.slots) {
-		w.move(n)
-	}
-}
-
-// move moves the slots to others, as many as n.
-func (w *window) move(n int) {
-	old := *w
-	w.slots = make([]slot, n)
-	for k := range old.slots {
-		if s := &old.slots[k]; s.sequence >= w.floor {
-			*w.at(s.sequence) = *s
+	return slices.BinarySearchFunc(w.slots, sequence, func(s slot, q uint64) int {
+		if s.sequence < q {
+			return -1
 		}
+		return int(min(s.sequence-q, 1))
+	})
+}
+
+// put adds the slot of a command that was executed, and is not there.
+func (w *window) put(s *slot) {
+	k, _ := w.search(s.sequence)
+	n := len(w.slots)
+	full := n == cap(w.slots)
+	if full && n <= len(w.room)/2 {
+		w.slots, full = w.room[:copy(w.room, w.slots)], false
+	}
+	w.slots = slices.Insert(w.slots, k, *s)
+	if full { // it has an array of its own now
+		w.room = w.slots[:cap(w.slots)]
+	}
+	w.answers += len(s.stored())
+}
+
+// below returns the slots of the commands below a floor.
+func (w *window) below(floor uint64) []slot {
+	n, _ := w.search(floor)
+	return w.slots[:n]
+}
+
+// raise lifts the floor, and forgets the slots below it.
+func (w *window) raise(floor uint64) {
+	gone := w.below(floor)
+	for k := range gone {
+		w.answers -= len(gone[k].stored())
+	}
+	w.floor, w.slots = floor, w.slots[len(gone):]
+	if n := len(w.slots); len(w.room) > roomKept && 8*n < len(w.room) {
+		w.slots = append(make([]slot, 0, 2*n), w.slots...)
+		w.room = w.slots[:cap(w.slots)]
 	}
 }
 
@@ -161,7 +167,8 @@ func (w *window) move(n int) {
 func (w *window) AppendTo(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, w.floor)
 	last := w.floor
-	for s := range w.all() {
+	for k := range w.slots {
+		s := &w.slots[k]
 		dst = binary.AppendUvarint(dst, s.sequence-last)
 		dst = binary.AppendUvarint(dst, uint64(w.index-s.index))
 		dst = append(append(dst, s.size), s.stored()...)
@@ -173,7 +180,7 @@ func (w *window) AppendTo(dst []byte) []byte {
 // parseWindow reads what AppendTo wrote. It withstands any input.
 func parseWindow(key, value []byte, i protocol.Index) (w *window, ok bool) {
 	floor, value, ok := sessionop.TakeUint(value)
-	if !ok || len(key) != 9 || floor == 0 || floor > protocol.SequenceMax {
+	if !ok || len(key) != 9 || floor == 0 || floor > protocol.SequenceMax || floor == 1 && len(value) == 0 {
 		return nil, false
 	}
 	w = newWindow(protocol.SessionID(binary.BigEndian.Uint64(key[1:])), i)
@@ -189,8 +196,8 @@ func parseWindow(key, value []byte, i protocol.Index) (w *window, ok bool) {
 			return nil, false
 		}
 		last += above
-		s := w.take(last, i-protocol.Index(below))
-		s.size, value = value[0], value[1:]
+		s := slot{sequence: last, index: i - protocol.Index(below), size: value[0]}
+		value = value[1:]
 		if s.size > slotRoom {
 			ok = s.size >= slotApart
 		} else if ok = len(value) >= int(s.size) && isAnswer(value[:s.size]); ok {
@@ -199,6 +206,7 @@ func parseWindow(key, value []byte, i protocol.Index) (w *window, ok bool) {
 		if !ok || last > protocol.SequenceMax {
 			return nil, false
 		}
+		w.put(&s)
 	}
 	return w, w.session > 0 && uint64(i) > uint64(w.session)
 }

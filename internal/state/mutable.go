@@ -13,8 +13,8 @@ import (
 // changes in a small part, and that nobody reads but the writer and snapshots. Such a write
 // makes no version, and costs the map nothing.
 //
-// What it adds to the digest is the writer's business while it changes: see [State.AmendDigest]. Size does
-// not count it.
+// What it adds to the digest and to the size is the writer's business while it changes: see
+// [State.AmendDigest] and [State.AmendSize].
 type Mutable interface {
 	// Copy returns a copy, which the writer changes from now on: a snapshot has this one.
 	Copy() Mutable
@@ -23,6 +23,8 @@ type Mutable interface {
 	AppendTo(dst []byte) []byte
 	// Index returns the index of the entry that changed it last.
 	Index() protocol.Index
+	// Size returns about how many bytes AppendTo appends: the same on all members.
+	Size() int
 	// Digest counts again what the value adds to the digest.
 	Digest() Digest
 }
@@ -42,12 +44,14 @@ func newMutable(i protocol.Index, value Mutable) *Version {
 
 // content returns the mutable value of a version that has one.
 func (v *Version) content() Mutable {
+	invariant.Check(v.mutable, "only a mutable version has a mutable value")
 	return (*mutableVersion)(unsafe.Pointer(v)).value // newMutable made it
 }
 
 // SetMutable writes a key that does not exist; the key is copied. What the value adds to
 // the digest is added.
 func (s *State) SetMutable(sp *Space, key []byte, value Mutable) *Record {
+	invariant.Check(sp.Get(key) == nil, "a mutable value takes no other one's place")
 	r := s.set(sp, key, newMutable(s.index, value))
 	s.AmendDigest(Digest{}, value.Digest())
 	return r
@@ -81,6 +85,9 @@ func (s *State) AmendDigest(less, more Digest) {
 
 // Add adds another part to a sum.
 func (d *Digest) Add(part Digest) { d.add(xxh3.Uint128{Hi: part[0], Lo: part[1]}) }
+
+// AmendSize says that mutable values have become larger, or smaller, by so many bytes.
+func (s *State) AmendSize(by int) { s.size.bytes += int64(by) }
 
 // DigestOf returns what some bytes add to the digest; seed is what identifies them.
 func DigestOf(b []byte, seed uint64) Digest {

@@ -17,6 +17,8 @@ func (n *number) AppendTo(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(n.is))
 }
 
+func (n *number) Size() int { return 8 }
+
 func (n *number) Index() protocol.Index { return n.index }
 
 func (n *number) Digest() Digest { return Digest{uint64(n.is), uint64(n.index)} }

@@ -269,7 +269,11 @@ func (s *State) count(sp *Space, r *Record, v *Version, sign int64) {
 	if v.gone {
 		return
 	}
-	bytes := sign * int64(len(r.key)+len(v.value))
+	bytes := int64(len(r.key) + len(v.value))
+	if v.mutable {
+		bytes += int64(v.content().Size())
+	}
+	bytes *= sign
 	s.size.keys += sign
 	s.size.bytes += bytes
 	if sp != s.system {

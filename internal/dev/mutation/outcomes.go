@@ -49,8 +49,8 @@ func windows() []Mutation {
 		{
 			Name: "slot-of-another", Breaks: "a command is answered with what another one was answered that had its place in the window, and never runs",
 			File: "internal/machine/window.go", Tests: []string{"./internal/machine"},
-			Old: "s.sequence == sequence && sequence >= w.floor",
-			New: "s.sequence != 0 && sequence >= w.floor",
+			Old: "k < uint64(n) && w.slots[k].sequence == sequence {",
+			New: "k < uint64(n) {",
 		},
 		{
 			Name: "snapshot-sees-changes", Breaks: "a checkpoint has what sessions executed after its index",
