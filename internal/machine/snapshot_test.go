@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -470,6 +471,36 @@ func TestSnapshotsOverlap(t *testing.T) {
 	if earlier < 100 {
 		t.Errorf("only %d changes since the last base but one were compared", earlier)
 	}
+}
+
+// Snapshots are read by other goroutines while entries are applied, and each comes to the digest of its
+// index: what is changed in place is not what it has.
+func TestSnapshotsAreReadWhileEntriesAreApplied(t *testing.T) {
+	h := &history{r: newRandom(t), alone: true}
+	m := newTracked(t)
+	var reading sync.WaitGroup
+	for range 60 {
+		for range 40 {
+			m.Apply([]protocol.Entry{h.next()}, nil)
+		}
+		s := m.Snapshot()
+		reading.Go(func() {
+			defer s.Close()
+			if counted, _ := s.Recount(); counted != s.Digest() {
+				t.Errorf("at %d: counted %v, want %v", s.Index(), counted, s.Digest())
+			}
+			l := m.NewLoader()
+			for item := range s.All() {
+				if err := l.Add(item); err != nil {
+					t.Error(err)
+				}
+			}
+			if got, err := l.Finish(s.Index()); err != nil || got != s.Digest() {
+				t.Errorf("loaded at %d: got %v, %v, want %v", s.Index(), got, err, s.Digest())
+			}
+		})
+	}
+	reading.Wait()
 }
 
 // TestSnapshotDoesNotExpire while views that are as old do, and what they held
