@@ -13,9 +13,9 @@ import (
 // library takes flags after an argument for arguments, in silence, and leaves
 // a "--" that stands between arguments among them.
 //
-// What stands after the first "--" is literal. Before it, an argument that
-// names a flag of the command is refused: it is a flag in the wrong place. Any
-// other argument with a dash, such as -5, is an argument.
+// What stands after the first "--" is literal. Before it, what names a flag of the
+// command is that flag, wherever it stands. Any other argument with a dash, such as -5,
+// is an argument.
 func arrange(app *cli.App, args []string) ([]string, error) {
 	commands, path := app.Commands, []string{app.Name}
 	if err := checkBareFlags(args); err != nil {
@@ -127,8 +127,7 @@ func commandWithFlag(commands []*cli.Command, name string) string {
 // arrangeLeaf arranges what follows the name of a command without
 // sub-commands.
 func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, error) {
-	n := leadingFlags(c, args)
-	flags, rest := args[:n], args[n:]
+	flags, arguments, literal := takeApart(c, args)
 	names, err := readable(c, path, flags)
 	help := slices.Contains(names, "help") || slices.Contains(names, "h")
 	if app.Metadata = map[string]any{givenFlags: names}; err != nil && !help {
@@ -137,22 +136,10 @@ func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, e
 	if err == nil && !help {
 		heedVariables(app, c, path)
 	}
-	var arguments []string
-	for i, arg := range rest {
-		if arg == "--" {
-			arguments = append(arguments, rest[i+1:]...)
-			break
-		}
-		if name, ok := flagName(arg); ok && i > 0 && namesFlag(c, name) {
-			return nil, &usageError{fmt.Sprintf("%s: the flag %s stands after the argument %q; flags go before the arguments: %s %s ... %s (or write -- before arguments that are meant literally)",
-				strings.Join(path, " "), arg, rest[0], strings.Join(path, " "), arg, rest[0])}
-		}
-		arguments = append(arguments, arg)
-	}
-	if len(rest) > 0 && rest[0] != "--" && strings.HasPrefix(rest[0], "-") && rest[0] != "-" {
-		name, _ := flagName(rest[0])
+	if len(arguments) > literal && strings.HasPrefix(arguments[0], "-") && arguments[0] != "-" {
+		name, _ := flagName(arguments[0])
 		return nil, &usageError{fmt.Sprintf("%s: unknown flag %s%s; see %s --help (write -- before an argument that begins with a dash)",
-			strings.Join(path, " "), rest[0], suggest("--"+name, flagNames(c.Flags)), strings.Join(path, " "))}
+			strings.Join(path, " "), arguments[0], suggest("--"+name, flagNames(c.Flags)), strings.Join(path, " "))}
 	}
 	if !help {
 		if err := checkArguments(c, strings.Join(path, " "), arguments); err != nil {
@@ -165,8 +152,27 @@ func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, e
 	return append(append(slices.Clone(flags), "--"), arguments...), nil
 }
 
+// takeApart returns the flags among what follows a command, with their values, and its arguments,
+// the last of which are literal. Where the last flag lacks its value there are no arguments.
+func takeApart(c *cli.Command, args []string) (flags, arguments []string, literal int) {
+	for len(args) > 0 {
+		if args[0] == "--" {
+			return flags, append(arguments, args[1:]...), len(args) - 1
+		}
+		switch n := leadingFlags(c, args); {
+		case n > len(args):
+			return append(flags, args...), nil, 0
+		case n > 0:
+			flags, args = append(flags, args[:n]...), args[n:]
+			continue
+		}
+		arguments, args = append(arguments, args[0]), args[1:]
+	}
+	return flags, arguments, 0
+}
+
 // leadingFlags returns how many of the arguments are known flags and their
-// values, from the first on.
+// values, from the first on: one more than there are if the last value lacks.
 func leadingFlags(c *cli.Command, args []string) int {
 	for i := 0; i < len(args); {
 		name, ok := flagName(args[i])
@@ -179,7 +185,7 @@ func leadingFlags(c *cli.Command, args []string) int {
 			i++
 		}
 		if i >= len(args) {
-			return len(args)
+			return i
 		}
 	}
 	return len(args)

@@ -61,6 +61,11 @@ func TestArgumentsAreReadAsMeant(t *testing.T) {
 		{"map get m -", "m -", defaultAddress},
 		{"map get -- m --generate-completion", "m --generate-completion", defaultAddress},
 		{"map get m addr", "m addr", defaultAddress},
+		{"map get m k --addr x:1", "m k", "x:1"},
+		{"map get m --addr=x:1 k -o json", "m k", "x:1"},
+		{"counter add hits -5 --addr x:1", "hits -5", "x:1"},
+		{"map put m --addr x:1 -- --addr y", "m --addr y", "x:1"},
+		{"map put m -- k --addr", "m k --addr", defaultAddress},
 	} {
 		got, addr, err := parsed(t, strings.Fields(c.line)...)
 		if err != nil {
@@ -78,16 +83,14 @@ func TestArgumentsAreReadAsMeant(t *testing.T) {
 
 func TestMisplacedAndUnknownFlagsSayWhereFlagsGo(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
-		{"map get m k --addr x:1", "flags go before the arguments: starling map get --addr"},
-		{"map get m --addr=x:1 k", "flags go before the arguments"},
-		{"map get m k -o json", "the flag -o stands after the argument"},
-		{"map get m k --help", "flags go before the arguments"},
 		{"--addr x:1 map get m k", "flags go after it: starling map get --addr"},
 		{"map --addr x:1 get m k", "flags go after it: starling map get --addr"},
 		{"--nonsense status", "unknown flag --nonsense"},
 		{"counter add -5 hits", "write -- before an argument that begins with a dash"},
 		{"status --adr x:1", "did you mean --addr?"},
 		{"status --timeout", "flag needs an argument"},
+		{"map get m k --addr", "flag needs an argument"},
+		{"map get m k --timeout soon", "invalid value"},
 		{"status --timeout soon", "invalid value"},
 		{"status --timeout -1s", "from 100ms to 8760h0m0s, or 0 for as long as it takes"},
 		{"mpa get m k", `unknown command "mpa", did you mean map?`},

@@ -59,7 +59,8 @@ func readable(c *cli.Command, path, flags []string) (names []string, err error) 
 		}
 		if !inOne {
 			if i++; i == len(flags) {
-				break // its value is missing: the library says so
+				wrong = append(wrong, "flag needs an argument: --"+name)
+				break
 			}
 			text = flags[i]
 		}
