@@ -71,7 +71,9 @@ func (q *Queue[V]) Pop(ctx context.Context, opts ...WriteOption) (V, error) {
 			}
 			err = protocol.ErrAnswerLost.With("a value was taken, and the answer does not say which")
 		case errors.Is(err, ErrConditionFailed): // others have taken what was read
-			elements, err = taken, nil
+			if elements, err = taken, nil; len(elements) == 0 { // the answer was too long to be kept
+				elements, err = queue.Peek.Do(ctx, caller, name, 1)
+			}
 		}
 	}
 	return zero, err

@@ -333,7 +333,7 @@ func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Resul
 }
 
 // evict drops the oldest answers of a session that keeps too much. That the
-// commands were executed stays known.
+// commands were executed stays known, and of an error which it was.
 func (s *sessions) evict(one *session, w *window) {
 	for ; one.bytes > protocol.SessionAnswersBytesMax; one.kept++ {
 		invariant.Check(one.kept < w.floor+protocol.SessionWindow,
@@ -343,9 +343,11 @@ func (s *sessions) evict(one *session, w *window) {
 			continue
 		}
 		less := w.slotTerm(slot)
-		slot.size = slotLost
+		w.lose(slot, s.state.System().Get(s.answerKey(one.id, one.kept)).Value())
 		s.state.AmendDigest(less, w.slotTerm(slot))
 		s.forget(one, one.kept)
-		delete(one.texts, one.kept)
+		if slot.size == slotLost {
+			delete(one.texts, one.kept)
+		}
 	}
 }

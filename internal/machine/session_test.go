@@ -13,6 +13,7 @@ import (
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/queue"
 )
 
 var (
@@ -35,7 +36,11 @@ var (
 	big = resources.NewCommand("big", func(tx *resources.Tx, n int) ([]byte, error) {
 		return make([]byte, n), lines.Put(tx, uint64(tx.Index()), "big")
 	})
-	journal = resources.NewType("journal", 1, note, big)
+	// long answers many bytes and an error.
+	long = resources.NewCommand("long", func(_ *resources.Tx, n int) ([]byte, error) {
+		return make([]byte, n), errRefused
+	})
+	journal = resources.NewType("journal", 1, note, big, long)
 )
 
 func (l *local) note(id protocol.SessionID, sequence, floor uint64, text string) protocol.Result {
@@ -154,6 +159,64 @@ func TestAnswerEvictedIsNotRunAgain(t *testing.T) {
 	if got := len(l.lines(t)); got != 4 {
 		t.Errorf("got %d executions, want 4", got)
 	}
+}
+
+// Of an error whose answer is evicted the code stays: that nothing has happened, and why, is what its client
+// most needs.
+func TestEvictedErrorKeepsItsCode(t *testing.T) {
+	l := newLocal(t, journal)
+	id := l.open(t, 0)
+	send := func(sequence uint64, operation string) protocol.Result {
+		data, _ := resources.AppendValue(nil, protocol.SessionAnswersBytesMax/3)
+		return l.send(protocol.Command{Session: id, Sequence: sequence, Floor: 1,
+			Resource: "j", Type: "journal", Version: 1, Operation: operation, Argument: data})
+	}
+	wantCode(t, "at first", send(1, "long"), errRefused)
+	for q := uint64(2); q <= 5; q++ {
+		if r := send(q, "big"); r.Err() != nil {
+			t.Fatal(r.Err())
+		}
+	}
+	check := func(what, text string) {
+		r := send(1, "long")
+		wantCode(t, what, r, errRefused)
+		if len(r.Data) > 0 || r.Index != 2 || r.Text != text {
+			t.Errorf("%s: got %d bytes at %d, %q", what, len(r.Data), r.Index, r.Text)
+		}
+		wantCode(t, what+", no error", send(2, "big"), protocol.ErrAnswerLost)
+	}
+	check("evicted", errRefused.Text)
+	l.restart(t)
+	check("after a start from a checkpoint", "")
+	if counted, kept := l.m.Verify(); counted != kept {
+		t.Errorf("counted %v, kept %v", counted, kept)
+	}
+}
+
+// Whoever has taken an element of a queue is told, however much the session has to keep for those who have
+// taken none.
+func TestWhatWasTakenOfAQueueIsNotEvicted(t *testing.T) {
+	l := newLocal(t, queue.Type)
+	for range 30 {
+		if _, err := queue.Push.Do(t.Context(), l, "q", make([]byte, 60_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := l.open(t, 0)
+	take := func(sequence uint64, upTo protocol.Index) protocol.Result {
+		data, _ := resources.AppendValue(nil, upTo)
+		return l.send(protocol.Command{Session: id, Sequence: sequence, Floor: 1,
+			Resource: "q", Type: "queue", Version: 1, Operation: "take", Argument: data})
+	}
+	first := take(1, 1<<40)
+	if first.Err() != nil {
+		t.Fatal(first.Err())
+	}
+	for q := uint64(2); q < 20; q++ {
+		wantCode(t, "others are first", take(q, 1), protocol.ErrConditionFailed)
+	}
+	wantSame(t, "a copy", take(1, 1<<40), first)
+	wantCode(t, "a copy of one that took none", take(2, 1), protocol.ErrConditionFailed)
 }
 
 // An answer is evicted by the age of its command's number, also if that came late: what

@@ -142,6 +142,16 @@ func (w *window) put(s *slot) {
 	w.answers += len(s.stored())
 }
 
+// lose lets go of an answer that has a key of its own. Of an error the code stays, which says that
+// nothing has happened.
+func (w *window) lose(s *slot, answer []byte) {
+	s.size = slotLost
+	if code := parseAnswer(answer, "").Code; code != protocol.OK && 1+len(code) <= slotRoom {
+		s.size = uint8(copy(s.answer[:], answer[:1+len(code)]))
+		w.answers += int(s.size)
+	}
+}
+
 // below returns the slots of the commands below a floor.
 func (w *window) below(floor uint64) []slot {
 	n, _ := w.search(floor)

@@ -81,14 +81,14 @@ var Pop = resources.NewCommand("pop", func(tx *resources.Tx, _ struct{}) (Elemen
 // last of those that the caller has read and can use; it answers the element, without
 // its value. Otherwise it takes nothing and is ErrConditionFailed, and its answer is
 // the elements that are first now. ErrEmpty.
-var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo protocol.Index) ([]Element, error) {
+var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo protocol.Index) (Elements, error) {
 	e, err := head(tx)
 	if err != nil {
 		return nil, err
 	}
 	if e.Index <= upTo {
 		e.Value = nil
-		return []Element{e}, remove(tx, e.Number)
+		return Elements{e}, remove(tx, e.Number)
 	}
 	others, err := first(tx, TakeMax, TakeBytesMax)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -52,3 +53,23 @@ func TestFirstInFirstOut(t *testing.T) {
 }
 
 func TestReplicates(t *testing.T) { resourcetest.Run(t, queue.Type, resourcetest.Options{}) }
+
+// An answer to a Take that took something is short, whatever its numbers, and comes back as it was.
+func TestElementsAreShort(t *testing.T) {
+	for _, list := range []queue.Elements{
+		{{Number: 1<<64 - 1, Index: protocol.IndexMax}}, {{Number: 1, Index: 2, Value: []byte("x")}, {Number: 2, Index: 3}}, nil,
+	} {
+		b, err := list.AppendRaw(nil)
+		if err != nil || len(list) == 1 && len(b) > 22 {
+			t.Errorf("%v takes %d bytes, %v", list, len(b), err)
+		}
+		if got, err := list.ParseRaw(b); err != nil || !reflect.DeepEqual(got, list) {
+			t.Errorf("%v comes back as %v, %v", list, got, err)
+		}
+		for n := range b {
+			if got, err := list.ParseRaw(b[:n]); err == nil && len(got) >= len(list) {
+				t.Errorf("%v cut off after %d bytes is %v", list, n, got)
+			}
+		}
+	}
+}

@@ -76,7 +76,7 @@ func TestOtherFormatsAreRefused(t *testing.T) {
 		if err := writeIdentity(m, "/d", Identity{Name: "a", Format: format}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(m, "/d", Options{}); !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), wayOut) {
+		if _, err := Open(m, "/d", Options{}); !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), wayOut) || !strings.Contains(err.Error(), "/d: ") {
 			t.Errorf("format %d: got %v, want ErrDirectory: ...%s...", format, err, wayOut)
 		}
 	}

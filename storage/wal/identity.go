@@ -86,7 +86,7 @@ func decodeIdentity(b []byte) (Identity, error) {
 	}
 	if id.Format < Format {
 		return id, protocol.ErrDirectory.With(fmt.Sprintf(
-			"the data directory has format %d, of a program before the first release, and this one reads format %d only: export its maps with that program (starling map export), and import them into a new cluster", id.Format, Format))
+			"the data directory has format %d, of a program before the first release, and this one reads format %d only: export its maps with that program (starling map export), which its queues and counters have nothing like, and import them into a new cluster", id.Format, Format))
 	}
 	b = b[16 : 16+n]
 	if len(b) < 42 || len(b) != 42+int(le.Uint16(b[40:])) {
@@ -160,7 +160,7 @@ func readIdentity(fsys vfs.FS, dir string) (id Identity, flaw, err error) {
 		}
 		id, err := decodeIdentity(b)
 		if errors.Is(err, protocol.ErrDirectory) {
-			return best, nil, err
+			return best, nil, protocol.ErrDirectory.With(dir + ": " + err.Error())
 		}
 		if err != nil {
 			damaged = err

@@ -65,6 +65,18 @@ func windows() []Mutation {
 			New: "_ = slot",
 		},
 		{
+			Name: "error-lost-with-its-answer", Breaks: "a command that had no effect is said to have had one, and its answer to be lost, when a session keeps too much",
+			File: "internal/machine/window.go", Tests: []string{"./internal/machine"},
+			Old: "code != protocol.OK && 1+len(code) <= slotRoom",
+			New: "code != protocol.OK && len(code) > slotRoom",
+		},
+		{
+			Name: "taken-and-not-told", Breaks: "the answer of who has taken an element of a queue is dropped, with the element, for what others were told who have taken none",
+			File: "resources/queue/queue.go", Tests: []string{"./internal/machine"},
+			Old: "\t\te.Value = nil\n\t\treturn Elements{e}, remove",
+			New: "\t\treturn Elements{e}, remove",
+		},
+		{
 			Name: "last-level-counts", Breaks: "a read that asks for two levels is made at the one given last, which may be the weaker one",
 			File: "resources/options.go", Tests: []string{"./resources"},
 			Old: "if o.given && o.level != l {",
