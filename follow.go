@@ -81,7 +81,7 @@ type FollowOptions struct {
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...ReadOption) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
-		f := &follower[K, V]{m: m, o: o, prefix: prefix, opts: append([]ReadOption{resources.Otherwise(OwnWrites)}, opts...), yield: yield}
+		f := &follower[K, V]{m: m, o: o, prefix: prefix, opts: append([]ReadOption{resources.Otherwise(protocol.Session)}, opts...), yield: yield}
 		if err == nil {
 			_, name := m.target()
 			w := protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: prefix}

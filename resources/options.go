@@ -96,12 +96,8 @@ var NoForwarding ReadOption = readOption(func(o *options) { o.noForwarding = tru
 
 // Otherwise gives a query a level if no other option does: what calls a query for somebody
 // else has a default of its own in this way.
-func Otherwise(l ReadOption) ReadOption {
-	return readOption(func(o *options) {
-		if l, ok := l.(level); ok {
-			o.otherwise = l
-		}
-	})
+func Otherwise(kind protocol.Consistency) ReadOption {
+	return readOption(func(o *options) { o.otherwise = level{kind: kind} })
 }
 
 // WithInfo has the call fill in info, also when the operation itself answers an

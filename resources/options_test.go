@@ -23,9 +23,9 @@ func TestLevelsOfARead(t *testing.T) {
 		"two indexes":              {[]ReadOption{AtLeast(7), AtLeast(5)}, options{level: level{protocol.Session, 0}, seen: 7}},
 		"an index, own writes":     {[]ReadOption{AtLeast(7), OwnWrites}, options{level: level{protocol.Session, 0}, seen: 7}},
 		"an index, stale":          {[]ReadOption{second, AtLeast(7)}, options{level: level{protocol.MaxStale, time.Second}, seen: 7}},
-		"by default":               {[]ReadOption{Otherwise(OwnWrites)}, options{level: level{protocol.Session, 0}}},
-		"not by default":           {[]ReadOption{Otherwise(OwnWrites), Linearizable}, options{}},
-		"by default with an index": {[]ReadOption{Otherwise(second), AtLeast(7)}, options{level: level{protocol.MaxStale, time.Second}, seen: 7}},
+		"by default":               {[]ReadOption{Otherwise(protocol.Session)}, options{level: level{protocol.Session, 0}}},
+		"not by default":           {[]ReadOption{Otherwise(protocol.Session), Linearizable}, options{}},
+		"by default with an index": {[]ReadOption{Otherwise(protocol.Local), AtLeast(7)}, options{level: level{protocol.Session, 0}, seen: 7}},
 		"no forwarding":            {[]ReadOption{NoForwarding, second}, options{level: level{protocol.MaxStale, time.Second}, noForwarding: true}},
 	} {
 		got, err := readOptions(one.opts)

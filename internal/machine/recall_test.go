@@ -286,17 +286,25 @@ func turnsOf(t *testing.T, w *machine.Watcher, take, give func()) (turns int) {
 func TestATurnEndsWithABlockOfOtherResources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLocal(t, kvmap.Type)
-		withFile(t, l, 64, 64<<20)
-		take, give := l.m.OneTurn()
-		start := put(t, l, "m", "k", "first")
-		const writes, blocks = 8000, 40 // of 64 KiB, at least
-		for i := range writes {
-			put(t, l, "other", string(key(i)), strings.Repeat("v", 300))
-		}
-		if turns := turnsOf(t, watch(t, l, "", start), take, give); turns < blocks*9/10 || turns > 3*blocks {
-			t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
-		}
+		wantATurnForEachBlock(t, l, "other", "")
 	})
+}
+
+// wantATurnForEachBlock writes many blocks of a map into the file of changes, and asks in how many turns a watch of the map
+// "m" reads them; it returns where that begins.
+func wantATurnForEachBlock(t *testing.T, l *local, written, prefix string) (start protocol.Index) {
+	t.Helper()
+	withFile(t, l, 64, 64<<20)
+	take, give := l.m.OneTurn()
+	start = put(t, l, "m", "k", "first")
+	const writes, blocks = 8000, 40 // of 64 KiB, at least
+	for i := range writes {
+		put(t, l, written, string(key(i)), strings.Repeat("v", 300))
+	}
+	if turns := turnsOf(t, watch(t, l, prefix, start), take, give); turns < blocks*9/10 || turns > 3*blocks {
+		t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
+	}
+	return start
 }
 
 // Whoever reads the file through gives up its turn at the end of each block, also where each entry is of what it watches;
@@ -304,16 +312,7 @@ func TestATurnEndsWithABlockOfOtherResources(t *testing.T) {
 func TestATurnIsABlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLocal(t, kvmap.Type)
-		withFile(t, l, 64, 64<<20)
-		take, give := l.m.OneTurn()
-		start := put(t, l, "m", "k", "first")
-		const writes, blocks = 8000, 40 // of 64 KiB, at least
-		for i := range writes {
-			put(t, l, "m", string(key(i)), strings.Repeat("v", 300))
-		}
-		if turns := turnsOf(t, watch(t, l, "none", start), take, give); turns < blocks*9/10 || turns > 3*blocks {
-			t.Errorf("it read in %d turns, want about %d, one for each block", turns, blocks)
-		}
+		start := wantATurnForEachBlock(t, l, "m", "none")
 		behind := watch(t, l, "", start)
 		next(t, behind)
 		next(t, behind)

@@ -479,11 +479,15 @@ func TestSnapshotsAreReadWhileEntriesAreApplied(t *testing.T) {
 	h := &history{r: newRandom(t), alone: true}
 	m := newTracked(t)
 	var reading sync.WaitGroup
-	for range 60 {
-		for range 40 {
+	apply := func(n int) {
+		for range n {
 			m.Apply([]protocol.Entry{h.next()}, nil)
 		}
+	}
+	for range 60 {
+		apply(30)
 		s := m.Snapshot()
+		apply(30) // some of it before anybody reads, in any case
 		reading.Go(func() {
 			defer s.Close()
 			if counted, _ := s.Recount(); counted != s.Digest() {
