@@ -16,9 +16,9 @@ const (
 	turnsLast = 250 * time.Millisecond
 	// windowMax and windowBytesMax are what those who have turns have in the log and not applied, while
 	// somebody light is about, and turnsOpen how many times as much otherwise: half of what the log takes.
-	windowMax      = 256
-	windowBytesMax = 1 << 20
-	turnsOpen      = 32
+	windowMax      = 64
+	windowBytesMax = 256 << 10
+	turnsOpen      = 128
 	// turnsMax and turnsBytesMax are what waits in all lines; beyond: ErrOverloaded.
 	turnsMax      = 16_384
 	turnsBytesMax = 64 << 20

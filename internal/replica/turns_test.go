@@ -68,9 +68,9 @@ func TestLightCallersLeaveTurnsToHeavyOnes(t *testing.T) {
 	for session := range protocol.SessionID(10 * windowMax) {
 		q.wait(now, 100+session, ordered(0, 1)...)
 	}
-	q.wait(now, 1, ordered(0, 100)...)
-	if lines, _ := q.take(now); len(lines) != 100-lightMax {
-		t.Errorf("%d of a heavy caller's commands had a turn, want the %d that waited", len(lines), 100-lightMax)
+	q.wait(now, 1, ordered(0, windowMax)...)
+	if lines, _ := q.take(now); len(lines) != windowMax-lightMax {
+		t.Errorf("%d of a heavy caller's commands had a turn, want the %d that waited", len(lines), windowMax-lightMax)
 	}
 }
 
@@ -81,12 +81,12 @@ func TestAWindowOfLargeCommandsIsShort(t *testing.T) {
 	q.wait(now, 2, ordered(0, 1)...)
 	large := ordered(0, 100)
 	for i := range large {
-		large[i].encoded = make([]byte, 300<<10)
+		large[i].encoded = make([]byte, 100<<10)
 	}
 	q.wait(now, 1, large...)
 	q.take(now)
-	if q.inLog != 4 {
-		t.Errorf("%d commands of 300 KiB had a turn, want 4", q.inLog)
+	if q.inLog != 3 {
+		t.Errorf("%d commands of 100 KiB had a turn, want 3", q.inLog)
 	}
 }
 
