@@ -98,12 +98,7 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 	}
 	b.next = now.Add(lookEvery)
 	b.high = b.known()
-	if n := len(b.looks); n == 0 || b.looks[n-1].high < b.high {
-		if n == looksMax {
-			b.looks = slices.Delete(b.looks, 0, 1)
-		}
-		b.looks = append(b.looks, look{now, b.high})
-	}
+	b.note(now)
 	gap, lag := b.gap(b.log.applied), b.lag(now, b.log.applied)
 	limit := max(farEntries, distance)
 	installs := b.install.Phase != install.None || !b.standing.may(mayApply)
@@ -134,8 +129,27 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 	}
 }
 
+// note remembers since when what is known has been known. Of what was said to be committed and is
+// known no more, because whoever said so has taken it back or is gone, only the part counts that still is.
+func (b *behind) note(now protocol.Instant) {
+	n := len(b.looks)
+	for ; n > 0 && b.looks[n-1].high > b.high; n-- {
+		if n == 1 || b.looks[n-2].high < b.high {
+			b.looks[n-1].high = b.high
+			break
+		}
+	}
+	if b.looks = b.looks[:n]; n > 0 && b.looks[n-1].high >= b.high {
+		return
+	}
+	if n == looksMax {
+		b.looks = slices.Delete(b.looks, 0, 1)
+	}
+	b.looks = append(b.looks, look{now, b.high})
+}
+
 // Known returns the highest index that this member knows to be committed: its own,
-// or what an active that the log names said.
+// or what a voter that the log names said.
 func (r *Replica) Known() protocol.Index { return r.behind.known() }
 
 func (b *behind) known() protocol.Index { return max(b.log.commit, b.highestHeard()) }
@@ -143,14 +157,14 @@ func (b *behind) known() protocol.Index { return max(b.log.commit, b.highestHear
 // hurry has it looked where this member is at once.
 func (b *behind) hurry(now protocol.Instant) { b.next = now }
 
-// highestHeard is the highest index that an active said it holds as committed.
+// highestHeard is the highest index that a voter said it holds as committed.
 // Nobody else is believed: whoever claims what nobody has would make all others
 // think that they are behind.
 func (b *behind) highestHeard() protocol.Index {
 	var high, highPeer protocol.Index
 	conf := b.log.latest()
 	for _, h := range b.gossip.Heard() {
-		if conf.Names(h.ID) {
+		if conf.IsVoter(h.ID) {
 			high = max(high, h.LastIndex)
 		}
 		if p := b.flock.find(h.ID); p != nil && p.Role == protocol.RoleActive {

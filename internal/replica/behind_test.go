@@ -30,7 +30,7 @@ type giver struct {
 
 func newGiver(t *testing.T, cfg Config) *giver {
 	t.Helper()
-	confs := map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 2})}
+	confs := map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 2}, 4)}
 	g := &giver{t: t, whole: found(2, 101, 101, confs)}
 	if cfg.RetainEntries == 0 {
 		cfg.RetainEntries = -1
@@ -238,10 +238,10 @@ func TestLogThatAnInstallingMemberNeedsStays(t *testing.T) {
 // lagging is a passive with the log to 20 that has heard of more.
 func lagging(t *testing.T) *giver {
 	t.Helper()
-	confs := map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 2})}
+	confs := map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 2}, 4)}
 	g := &giver{t: t, whole: found(2, 100, 100, confs)}
 	g.r = openOn(t, 9, Config{}, found(2, 20, 20, confs), OpenedState{})
-	g.r.SetPeers(g.now, []protocol.Peer{{ID: id(7), Role: protocol.RolePassive}, {ID: id(1), Role: protocol.RoleActive}, {ID: id(2), Role: protocol.RoleActive}, {ID: id(3), Role: protocol.RoleActive}})
+	g.r.SetPeers(g.now, []protocol.Peer{{ID: id(7), Role: protocol.RolePassive}, {ID: id(1), Role: protocol.RoleActive}, {ID: id(2), Role: protocol.RoleActive}, {ID: id(3), Role: protocol.RoleActive}, {ID: id(4), Role: protocol.RoleActive}})
 	g.turn()
 	g.after(time.Second)
 	return g
@@ -291,12 +291,13 @@ func TestFarBehindByEntries(t *testing.T) {
 	}
 }
 
-// [S] Only actives are believed, and of those only those that the log names: anybody
-// could make all others think that they are far behind.
+// [S] Only voters that the log names are believed: anybody could make all others think
+// that they are far behind.
 func TestNobodyElseMakesAMemberFeelBehind(t *testing.T) {
 	g := lagging(t)
 	g.hears(7, 1<<40)
 	g.hears(3, 1<<40) // says that it is an active, and the log does not name it
+	g.hears(4, 1<<40) // the log names it as a learner
 	g.after(lookEvery)
 	g.wantBehind("others claim a lot", false)
 	if got := g.r.Known(); got >= 1<<40 {
@@ -306,6 +307,26 @@ func TestNobodyElseMakesAMemberFeelBehind(t *testing.T) {
 	if got := g.r.Known(); got != 500 {
 		t.Errorf("an active says 500: %d is known", got)
 	}
+}
+
+// What a voter has said and said no more makes nobody feel behind for ever.
+func TestWhatIsNotKnownAnyMoreIsNotLacking(t *testing.T) {
+	for name, said := range map[string][]protocol.Index{"at once": {500}, "more and more": {15, 30, 500}} {
+		g := lagging(t)
+		for _, last := range said {
+			g.hears(1, last)
+			g.after(lookEvery)
+		}
+		g.hears(1, 20)
+		g.after(farLag + 2*lookEvery)
+		g.wantBehind(name+", and it has taken that back", false)
+	}
+	g := lagging(t)
+	g.hears(1, 500)
+	g.after(lookEvery)
+	g.hears(1, 30)
+	g.after(farLag + 2*lookEvery)
+	g.wantBehind("it has taken a part of it back", true, "10 entries behind, for 11s at least")
 }
 
 func TestFarBehindByTime(t *testing.T) {

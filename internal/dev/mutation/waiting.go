@@ -82,6 +82,18 @@ func fillsUp() []Mutation {
 			New: "\t\treturn 0 // also",
 		},
 		{
+			Name: "learner-makes-behind", Breaks: "a learner that claims what nobody has makes all voters unready",
+			File: "internal/replica/behind.go", Tests: []string{"./internal/replica"},
+			Old: "if conf.IsVoter(h.ID) {",
+			New: "if conf.Names(h.ID) {",
+		},
+		{
+			Name: "taken-back-and-lacking", Breaks: "a member to which a voter has said once that more is committed than is does not serve any more",
+			File: "internal/replica/behind.go", Tests: []string{"./internal/replica"},
+			Old: "for ; n > 0 && b.looks[n-1].high > b.high; n-- {",
+			New: "for ; n > looksMax; n-- {",
+		},
+		{
 			Name: "gathered-in-one-write", Breaks: "all that came while a passive's disk was busy is one record, which is read as a whole for each entry of it",
 			File: "passive/run.go", Tests: []string{"./passive"},
 			Old: "m.waiting[n-1].bytes+bytes <= writeBytesMax {",
