@@ -29,7 +29,7 @@ const (
 type Autopilot struct {
 	// Version is the configuration that this was read from. SetAutopilot is
 	// refused if another one is in force by then.
-	Version uint64
+	Version Index
 	// Off leaves all seats as they are; they change by Promote, Demote and
 	// Remove only.
 	Off bool
@@ -83,7 +83,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 	conf, seats := report.Configuration.Configuration, activesOf(report)
 	return AutopilotStatus{
 		Autopilot: Autopilot{
-			Version: uint64(report.Configuration.Index), Off: conf.Autopilot.Off, Actives: conf.Target, Floor: conf.Autopilot.Floor,
+			Version: report.Configuration.Index, Off: conf.Autopilot.Off, Actives: conf.Target, Floor: conf.Autopilot.Floor,
 			Stable:      cmp.Or(conf.Autopilot.Stable, AutopilotStableDefault),
 			FailedAfter: cmp.Or(conf.Autopilot.FailedAfter, AutopilotFailedDefault),
 			Passives:    conf.Autopilot.Passives,

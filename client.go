@@ -136,7 +136,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 // of whatever level, in a watch or a status, and what the member had that answered [Dial].
 // Another process that reads with [AtLeast] of it reads what this one has written, and
 // nothing older than it has read. 0 of a Client that was not dialled.
-func (c *Client) Seen() uint64 { return uint64(c.half().Seen()) }
+func (c *Client) Seen() Index { return c.half().Seen() }
 
 // Status returns what the member at hand says of itself and of the cluster.
 func (c *Client) Status(ctx context.Context) (Status, error) {

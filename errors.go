@@ -1,11 +1,19 @@
 package starling
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
 
 // Error is an error with a code that crosses the wire. Codes decide: errors.Is
 // compares them, so an error that a member sent matches the sentinels below.
 // Texts are for people.
 type Error = protocol.Error
+
+// Index is a position in the replicated log, and so the version of what was written there:
+// of entries of maps, of the configuration, and of what a call, a watch and
+// [Client.Seen] have seen. 0 is none.
+type Index = resources.Index
 
 // Code is what an error means, on both sides of the wire.
 type Code = protocol.Code

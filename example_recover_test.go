@@ -45,7 +45,7 @@ func ExampleRecover() {
 		Dir: dirs[best], Others: slices.Delete(slices.Clone(dirs), best, best+1),
 		AlthoughQuorumIsIntact: true, // the members are sound, and stand at the first of them
 		Types:                  []*starling.Type{hall},
-		Refuse:                 []uint64{52100, 52107},
+		Refuse:                 []starling.Index{52100, 52107},
 		Logger:                 slog.Default(),
 	})
 	if err != nil {

@@ -47,7 +47,7 @@ type FollowEvent[K Key, V any] struct {
 	Value V // of FollowPut
 	// Index is where the key was written; of FollowListed, see there; of
 	// FollowReset 0.
-	Index uint64
+	Index Index
 	// Last says of a change after the listing that no other one of its index follows:
 	// the copy is the state of the map at Index.
 	Last bool
@@ -129,7 +129,7 @@ type follower[K Key, V any] struct {
 // read.
 type listed struct {
 	next  []byte // the first key of the next piece; empty: there is none
-	index uint64
+	index Index
 }
 
 func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
@@ -173,7 +173,7 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 }
 
 // span is the lowest and the highest index at which a page was read.
-func (f *follower[K, V]) span() (least, most uint64) {
+func (f *follower[K, V]) span() (least, most Index) {
 	least = f.pages[0].index
 	for _, p := range f.pages {
 		least, most = min(least, p.index), max(most, p.index)
@@ -195,7 +195,7 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 }
 
 // step takes what the watch after a listing tells.
-func (f *follower[K, V]) step(e *MapEvent[K, V], bad error, most uint64) (err error) {
+func (f *follower[K, V]) step(e *MapEvent[K, V], bad error, most Index) (err error) {
 	if bad != nil && !ofOneElement(bad) {
 		return bad
 	}
@@ -223,7 +223,7 @@ func (f *follower[K, V]) step(e *MapEvent[K, V], bad error, most uint64) (err er
 }
 
 // complete says that the copy is the state of the map at an index.
-func (f *follower[K, V]) complete(at uint64) error {
+func (f *follower[K, V]) complete(at Index) error {
 	f.listed = true
 	return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: at}, nil)
 }
@@ -237,7 +237,7 @@ func storedKey[K Key, V any](e *MapEvent[K, V], bad error) []byte {
 }
 
 // readAt returns where the listing has read a key.
-func (f *follower[K, V]) readAt(key []byte) uint64 {
+func (f *follower[K, V]) readAt(key []byte) Index {
 	i, _ := slices.BinarySearchFunc(f.pages, key, func(p listed, key []byte) int {
 		if len(p.next) == 0 || bytes.Compare(key, p.next) < 0 {
 			return 1

@@ -72,7 +72,7 @@ func (w *written) set(ctx context.Context, c starling.Caller, kind starling.Even
 }
 
 // upTo is the map at an index.
-func (w *written) upTo(index uint64) map[int]int {
+func (w *written) upTo(index starling.Index) map[int]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	slices.SortStableFunc(w.list, func(a, b starling.MapEvent[int, int]) int { return cmp.Compare(a.Index, b.Index) })
@@ -131,8 +131,8 @@ func TestFollowListsAndGoesOn(t *testing.T) {
 				}
 				done <- history.set(ctx, cluster.Client, starling.EventPut, last, 0)
 			}()
-			copied, at, resets, listing := map[int]int{}, map[int]uint64{}, 0, false
-			listed := map[uint64]map[int]int{}
+			copied, at, resets, listing := map[int]int{}, map[int]starling.Index{}, 0, false
+			listed := map[starling.Index]map[int]int{}
 			for e, err := range starling.NewMap[int, int](caller, "m").Follow(ctx, starling.FollowOptions{}) {
 				if err != nil {
 					t.Fatal(err)

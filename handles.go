@@ -88,11 +88,11 @@ func (m *Map[K, V]) unreadable(item *kvmap.Item, err error) error {
 	if errors.Is(err, ErrMalformed) {
 		err = malformedAt[V](fmt.Sprintf("map %q, key %v", m.name, RawKey(item.Key)), err)
 	}
-	return &DecodeError{Key: item.Key, Index: uint64(item.Version), Value: item.Value, Cause: err}
+	return &DecodeError{Key: item.Key, Index: item.Version, Value: item.Value, Cause: err}
 }
 
 func (q *Queue[V]) unreadable(e *queue.Element, err error) error {
-	return &DecodeError{Number: e.Number, Index: uint64(e.Index), Value: e.Value,
+	return &DecodeError{Number: e.Number, Index: e.Index, Value: e.Value,
 		Cause: malformedAt[V](fmt.Sprintf("queue %q, number %d", q.name, e.Number), err)}
 }
 

@@ -45,7 +45,7 @@ func (m *Map[K, V]) Err() error { return faultOf(m.target()) }
 type Entry[K Key, V any] struct {
 	Key     K
 	Value   V
-	Version uint64
+	Version Index
 }
 
 // Get returns the value of a key, or ErrNotFound; ErrMalformed with a DecodeError,
@@ -70,7 +70,7 @@ func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...ReadOption) (En
 	if err != nil {
 		err = m.unreadable(&kvmap.Item{Key: stored, Value: item.Value, Version: item.Version}, err)
 	}
-	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, err
+	return Entry[K, V]{Key: key, Value: value, Version: item.Version}, err
 }
 
 // Put sets a key.
@@ -82,11 +82,11 @@ func (m *Map[K, V]) Put(ctx context.Context, key K, value V, opts ...WriteOption
 // PutIf sets a key whose version is the given one, and returns its new
 // version; version 0 means that there is no such key. Otherwise the error is
 // ErrConditionFailed, and the version is the one that the key has.
-func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version uint64, opts ...WriteOption) (uint64, error) {
+func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version Index, opts ...WriteOption) (Index, error) {
 	return m.put(ctx, key, value, kvmap.IfVersion, version, opts)
 }
 
-func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version uint64, opts []WriteOption) (uint64, error) {
+func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version Index, opts []WriteOption) (Index, error) {
 	stored, err := kvmap.EncodeKey(key)
 	if err != nil {
 		return 0, err
@@ -99,7 +99,7 @@ func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, 
 	now, err := kvmap.Put.Do(ctx, caller, name, kvmap.PutRequest{
 		Key: stored, Value: b, Condition: c, Version: protocol.Index(version),
 	}, opts...)
-	return uint64(now), err
+	return now, err
 }
 
 // Delete removes a key and says whether it was there.
@@ -110,12 +110,12 @@ func (m *Map[K, V]) Delete(ctx context.Context, key K, opts ...WriteOption) (boo
 
 // DeleteIf removes a key whose version is the given one. Otherwise the error is
 // ErrConditionFailed.
-func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64, opts ...WriteOption) error {
+func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version Index, opts ...WriteOption) error {
 	_, err := m.delete(ctx, key, kvmap.IfVersion, version, opts)
 	return err
 }
 
-func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, version uint64, opts []WriteOption) (protocol.Index, error) {
+func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, version Index, opts []WriteOption) (protocol.Index, error) {
 	stored, err := kvmap.EncodeKey(key)
 	if err != nil {
 		return 0, err
@@ -190,7 +190,7 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...ReadOption) it
 }
 
 func (m *Map[K, V]) entryOf(item kvmap.Item) (e Entry[K, V], err error) {
-	e.Version = uint64(item.Version)
+	e.Version = item.Version
 	if e.Key, err = kvmap.ParseKey[K](item.Key); err == nil {
 		e.Value, err = resources.ParseValue[V](item.Value)
 	}

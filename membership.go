@@ -23,7 +23,7 @@ const (
 // Actives is who has a seat in a cluster, by the word of its leader. Version is that of
 // the configuration, which is committed.
 type Actives struct {
-	Version uint64
+	Version Index
 	// Voters and Learners are names, sorted.
 	Voters, Learners []string
 	Leader           string
@@ -384,7 +384,7 @@ func (c *Client) activesNow(ctx context.Context) (*protocol.AutopilotReport, err
 func activesOf(now *protocol.AutopilotReport) Actives {
 	conf := now.Configuration.Configuration
 	s := Actives{
-		Version: uint64(now.Configuration.Index), Leader: now.Leader, Voters: []string{}, Learners: []string{},
+		Version: now.Configuration.Index, Leader: now.Leader, Voters: []string{}, Learners: []string{},
 		Actives: conf.Target, Floor: conf.Autopilot.Floor, AutopilotOff: conf.Autopilot.Off,
 	}
 	for _, m := range conf.Members {

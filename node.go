@@ -276,7 +276,7 @@ func (n *Node) Err() error {
 // or a read of whatever level, in a watch or a status. Another process that reads with
 // [AtLeast] of it reads what this one has written, and nothing older than it has read. 0 of a
 // Node that was not opened.
-func (n *Node) Seen() uint64 { return uint64(n.half().Seen()) }
+func (n *Node) Seen() Index { return n.half().Seen() }
 
 // Command runs one command in the node's session. Handles call it.
 func (n *Node) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {

@@ -47,7 +47,7 @@ var OwnWrites = resources.OwnWrites
 // AtLeast is OwnWrites for what somebody else has seen: it reads a state that has
 // reached an index, from an Info, a version or an event of any caller. With
 // MaxStale both hold.
-func AtLeast(index uint64) ReadOption { return resources.AtLeast(index) }
+func AtLeast(index Index) ReadOption { return resources.AtLeast(index) }
 
 // MaxStale sees every write that was acknowledged d or longer before the read
 // began; MaxStale(0) is Linearizable. The member at hand answers if it can prove

@@ -14,7 +14,7 @@ func TestEveryWriteTellsItsIndex(t *testing.T) {
 	defer cluster.Close()
 	ctx, c := t.Context(), cluster.Client
 	m, q, n := starling.NewMap[string, int](c, "m"), starling.NewQueue[int](c, "q"), starling.NewCounter(c, "n")
-	last := uint64(0)
+	last := starling.Index(0)
 	for _, write := range []struct {
 		what string
 		do   func(o starling.WriteOption) error

@@ -6,7 +6,6 @@ import (
 
 	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/recovery"
-	"github.com/starlinghq/starling/protocol"
 )
 
 // Survivor says how far the data directory of a stopped member reaches.
@@ -18,10 +17,11 @@ type Survivor struct {
 	// Term and Last are those of the last entry. The survivor with the highest
 	// Term, and among those the highest Last, has everything that any of them
 	// has of what was acknowledged.
-	Term, Last uint64
+	Term uint64
+	Last Index
 	// Commit is what the member knew to be committed, Checkpoint the index of
 	// its newest checkpoint, or 0.
-	Commit, Checkpoint uint64
+	Commit, Checkpoint Index
 	// Fault says why nothing can be begun from it, or is nil.
 	Fault error
 	// Note says why newer checkpoints in it do not count: its state had diverged. Empty: all do.
@@ -35,7 +35,7 @@ type Survivor struct {
 type Quorum struct {
 	// Version is that of the latest configuration among them, which names the
 	// Voters; 0: none is known, or the directories are not of one cluster.
-	Version uint64
+	Version Index
 	Voters  []OldVoter
 	// At most one of these is true. Intact: a majority of the voters is here and may
 	// take part; when those are started the cluster goes on, and nothing is lost.
@@ -80,8 +80,8 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 		}
 		list[i] = s
 		out.Survivors[i] = Survivor{
-			Dir: s.Dir, InUse: s.InUse, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: uint64(s.Last),
-			Commit: uint64(s.Commit), Checkpoint: uint64(s.Checkpoint), Fault: s.Fault, Note: s.Note(),
+			Dir: s.Dir, InUse: s.InUse, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: s.Last,
+			Commit: s.Commit, Checkpoint: s.Checkpoint, Fault: s.Fault, Note: s.Note(),
 		}
 		if s.Fault == nil && (best < 0 || s.Compare(&list[best]) > 0) {
 			best = i
@@ -100,31 +100,24 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 // RefusedEntries says which commands [Recover] would leave out of what begins from a
 // directory, and changes nothing. ErrInvalid: not all of them are commands of a resource
 // type in its log, above its checkpoint; it names all that are not.
-func RefusedEntries(ctx context.Context, dir string, refuse []uint64) ([]RefusedEntry, error) {
+func RefusedEntries(ctx context.Context, dir string, refuse []Index) ([]RefusedEntry, error) {
 	s, err := recovery.Survey(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	list, err := recovery.LeaveOut(&s, indexesOf(refuse))
+	list, err := recovery.LeaveOut(&s, refuse)
 	return refusedEntries(list), err
-}
-
-func indexesOf(list []uint64) (out []protocol.Index) {
-	for _, i := range list {
-		out = append(out, protocol.Index(i))
-	}
-	return out
 }
 
 func refusedEntries(list []recovery.Refusal) (out []RefusedEntry) {
 	for _, e := range list {
-		out = append(out, RefusedEntry{Index: uint64(e.Index), Type: e.Type, Operation: e.Operation, Resource: e.Resource})
+		out = append(out, RefusedEntry{Index: e.Index, Type: e.Type, Operation: e.Operation, Resource: e.Resource})
 	}
 	return out
 }
 
 func quorumOf(q recovery.Quorum) Quorum {
-	out := Quorum{Version: uint64(q.Configuration.Index), Intact: q.Intact, Refusing: q.Refusing, Damaged: q.Damaged, Text: q.Text()}
+	out := Quorum{Version: q.Configuration.Index, Intact: q.Intact, Refusing: q.Refusing, Damaged: q.Damaged, Text: q.Text()}
 	for _, v := range q.Voters {
 		out.Voters = append(out.Voters, OldVoter{
 			Name: v.Label(), ID: v.ID.String(), Address: v.Address, Dir: v.Dir, Fault: v.Fault, Refused: v.Refused,
@@ -150,12 +143,12 @@ type RecoverConfig struct {
 	// Refuse are the indexes of entries, 1,000 at most, whose commands kill every
 	// member that applies them, or never return: they have no effect in the new
 	// cluster, at any member. Each must be a command of a resource type in the log.
-	Refuse []uint64
+	Refuse []Index
 	// Actives is how many voters the new cluster aims at; 0: as the old one.
 	Actives int
 	Logger  *slog.Logger
 	// Progress hears now and then how far the log has been applied.
-	Progress func(applied, last uint64)
+	Progress func(applied, last Index)
 }
 
 // Recovered is what came of a recovery.
@@ -163,7 +156,8 @@ type Recovered struct {
 	Name, OldCluster, Cluster string
 	// Last is the last index of the old cluster that is in the state. The new
 	// one begins after Begin, far above, in Term.
-	Last, Begin, Term uint64
+	Last, Begin Index
+	Term        uint64
 	// Sessions counts those that were closed.
 	Sessions int
 	// Refused are the entries that were left out, by index.
@@ -178,7 +172,7 @@ type Recovered struct {
 // RefusedEntry is a command that a recovery has left out. The texts are empty if no
 // program can decode it.
 type RefusedEntry struct {
-	Index                     uint64
+	Index                     Index
 	Type, Operation, Resource string
 }
 
@@ -205,14 +199,11 @@ func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
 	}
 	o := recovery.Options{
 		Dir: cfg.Dir, Others: cfg.Others, AlthoughIntact: cfg.AlthoughQuorumIsIntact, Registry: types, Target: cfg.Actives, Logger: cfg.Logger,
-		Refuse: indexesOf(cfg.Refuse),
-	}
-	if cfg.Progress != nil {
-		o.Progress = func(applied, last protocol.Index) { cfg.Progress(uint64(applied), uint64(last)) }
+		Refuse: cfg.Refuse, Progress: cfg.Progress,
 	}
 	r, err := recovery.Recover(ctx, o)
 	return Recovered{
-		Name: r.Name, OldCluster: r.Old.String(), Cluster: r.New.String(), Last: uint64(r.Last), Begin: uint64(r.Begin),
+		Name: r.Name, OldCluster: r.Old.String(), Cluster: r.New.String(), Last: r.Last, Begin: r.Begin,
 		Term: uint64(r.Term), Sessions: r.Sessions, Refused: refusedEntries(r.Refused), Aside: r.Aside,
 		Quorum: quorumOf(r.Quorum),
 	}, err

@@ -24,9 +24,9 @@ type Status struct {
 	Term     uint64 `json:"term"`
 	// Leader is the leader's name, empty if none is known.
 	Leader  string `json:"leader"`
-	First   uint64 `json:"first"`
-	Commit  uint64 `json:"commit"`
-	Applied uint64 `json:"applied"`
+	First   Index  `json:"first"`
+	Commit  Index  `json:"commit"`
+	Applied Index  `json:"applied"`
 	// Digest is over the state at Applied. Members with the same Applied have
 	// the same Digest.
 	Digest string `json:"digest"`
@@ -54,7 +54,7 @@ type Status struct {
 	StateLimit uint64 `json:"state_limit"`
 	// Checkpoint is the index of the newest checkpoint that is kept, 0 without
 	// one: a restart reads that and the log above it.
-	Checkpoint uint64 `json:"checkpoint"`
+	Checkpoint Index `json:"checkpoint"`
 	// Installing says how far a checkpoint is that comes from other members;
 	// absent if none does.
 	Installing *Installing `json:"installing,omitempty"`
@@ -93,9 +93,9 @@ type Ahead struct {
 	// Holds is the index up to which it holds committed entries, Ends where the
 	// leader's log ended when that was seen. Diverged is where the two differ, 0 if
 	// the member does not know.
-	Holds    uint64 `json:"holds"`
-	Ends     uint64 `json:"ends"`
-	Diverged uint64 `json:"diverged"`
+	Holds    Index `json:"holds"`
+	Ends     Index `json:"ends"`
+	Diverged Index `json:"diverged"`
 	// Text says what it means, and what to do.
 	Text string `json:"text"`
 }
@@ -105,9 +105,9 @@ type Ahead struct {
 type Installing struct {
 	// Index is that of the checkpoint. Of its Chunks, which are about 200 KiB
 	// each, Left are still to come; then the state is built from them.
-	Index  uint64 `json:"index"`
-	Chunks int    `json:"chunks"`
-	Left   int    `json:"left"`
+	Index  Index `json:"index"`
+	Chunks int   `json:"chunks"`
+	Left   int   `json:"left"`
 }
 
 // MemberStatus is one line of the member list, as the answering member sees it.
@@ -127,8 +127,8 @@ type MemberStatus struct {
 	// Applied is what the member said of itself SaidMS milliseconds ago; null if it
 	// has not been heard. A member that has died is still alive as long as the others
 	// have not found out, but says nothing.
-	Applied *uint64 `json:"applied"`
-	SaidMS  *int64  `json:"said_ms"`
+	Applied *Index `json:"applied"`
+	SaidMS  *int64 `json:"said_ms"`
 	// AgeMS is an upper bound on the age of its state now; null if none is known, as
 	// for one that has yet to catch up with what it knows of.
 	AgeMS *int64 `json:"age_ms"`
@@ -162,14 +162,14 @@ func statusOf(s protocol.Status) Status {
 	out := Status{
 		Name: s.Name, ID: s.ID.String(), Cluster: s.Cluster.String(), Address: s.Address, HTTP: s.HTTP,
 		Role: s.Role, RaftRole: s.RaftRole, Term: uint64(s.Term), Leader: s.Leader,
-		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
+		First: s.First, Commit: s.Commit, Applied: s.Applied, Digest: s.Digest,
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{}, Counters: map[string]uint64{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys, StateBytes: uint64(s.StateBytes), StateLimit: uint64(s.StateLimit),
-		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
+		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: s.Checkpoint, Refused: s.Refused, LogLost: s.LogLost,
 		FormatLevel: s.Level.Number(), FormatLevelKnown: s.LevelKnown.Number(), FormatLevelReason: s.LevelReason,
 	}
 	if s.Installing != 0 {
-		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
+		out.Installing = &Installing{Index: s.Installing, Chunks: s.Chunks, Left: s.ChunksLeft}
 	}
 	for _, c := range s.Counts {
 		out.Counters[c.Name] = c.Value
@@ -179,7 +179,7 @@ func statusOf(s protocol.Status) Status {
 	}
 	for _, a := range s.Ahead {
 		out.Ahead = append(out.Ahead, Ahead{
-			Name: a.Name, ID: a.ID.String(), Holds: uint64(a.Holds), Ends: uint64(a.Ends), Diverged: uint64(a.Diverged), Text: a.Text,
+			Name: a.Name, ID: a.ID.String(), Holds: a.Holds, Ends: a.Ends, Diverged: a.Diverged, Text: a.Text,
 		})
 	}
 	for _, m := range s.Members {
@@ -192,7 +192,7 @@ func statusOf(s protocol.Status) Status {
 			line.Note, line.ConfiguredAddress = unwatched(&m), m.Configured
 		}
 		if m.Known {
-			applied := uint64(m.Applied)
+			applied := m.Applied
 			line.Applied = &applied
 		}
 		out.Members = append(out.Members, line)

@@ -50,7 +50,7 @@ const (
 type Verification struct {
 	// Index is the one at which the digests were compared; 0: nobody has said a digest, and
 	// nothing was compared.
-	Index uint64 `json:"index"`
+	Index Index `json:"index"`
 	// Equal says that every live member has the same digest there, and, as far
 	// as it is at hand, the same sum of the log.
 	Equal bool `json:"equal"`
@@ -79,7 +79,7 @@ type VerifiedMember struct {
 	Voter bool `json:"voter"`
 	// Applied is the index that it has applied; in JSON null where it has not said, which
 	// the verdicts VerdictAbsent and VerdictUnreachable tell.
-	Applied uint64 `json:"applied"`
+	Applied Index `json:"applied"`
 	// Digest and LogSum are of the index compared; empty if not at hand.
 	Digest  string `json:"digest,omitempty"`
 	LogSum  string `json:"log_sum,omitempty"`
@@ -98,7 +98,7 @@ func (m VerifiedMember) MarshalJSON() ([]byte, error) {
 	type fields VerifiedMember
 	line := struct {
 		fields
-		Applied *uint64 `json:"applied"`
+		Applied *Index `json:"applied"`
 	}{fields: fields(m)}
 	if m.said() {
 		line.Applied = &m.Applied
@@ -250,7 +250,7 @@ func (v *verifier) conclude(at protocol.Index) Verification {
 		}
 	}
 	sum, sums := v.commonSum(at)
-	out := Verification{Index: uint64(at), Equal: true, Missing: []string{}, Doubled: []string{}}
+	out := Verification{Index: at, Equal: true, Missing: []string{}, Doubled: []string{}}
 	for k := range v.members {
 		m := &v.members[k]
 		line := m.line(at)
@@ -316,7 +316,7 @@ func (m *verified) line(at protocol.Index) VerifiedMember {
 		}
 		return line
 	}
-	line.Role, line.Leader, line.Applied = d.Role, d.Leader, uint64(d.Applied)
+	line.Role, line.Leader, line.Applied = d.Role, d.Leader, d.Applied
 	if m.knows(at) {
 		line.Digest = fmt.Sprintf("%x", d.Digest)
 		if d.SumKnown {

@@ -76,7 +76,7 @@ func TestAWatchFromAnIndexThatCannotExistIsRefused(t *testing.T) {
 	ctx, cluster := open(t, starling.LocalConfig{Actives: 1})
 	for name, c := range callers(cluster) {
 		m := starling.NewMap[string, int](c, "m-"+name)
-		for _, after := range []uint64{uint64(protocol.IndexMax) + 1, math.MaxUint64} {
+		for _, after := range []starling.Index{protocol.IndexMax + 1, math.MaxUint64} {
 			short, cancel := context.WithTimeout(ctx, 10*time.Second)
 			for e, err := range m.Watch(short, starling.WatchOptions{After: after, Bookmarks: true}) {
 				if !errors.Is(err, starling.ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprint(after)) || !strings.Contains(err.Error(), fmt.Sprint(protocol.IndexMax)) {
@@ -86,7 +86,7 @@ func TestAWatchFromAnIndexThatCannotExistIsRefused(t *testing.T) {
 			}
 			cancel()
 		}
-		for _, after := range []uint64{1 << 40, uint64(protocol.IndexMax)} {
+		for _, after := range []starling.Index{1 << 40, protocol.IndexMax} {
 			for e, err := range m.Watch(ctx, starling.WatchOptions{After: after, Bookmarks: true}) {
 				if err != nil || e.Kind != starling.EventBookmark || e.Index != after {
 					t.Errorf("%s: after %d got %v of %d, %v, want a bookmark there", name, after, e.Kind, e.Index, err)

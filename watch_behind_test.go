@@ -22,7 +22,7 @@ const (
 )
 
 // fillBehind writes more than the changes in memory, and returns the index before.
-func fillBehind(t *testing.T, ctx context.Context, c starling.Caller) uint64 {
+func fillBehind(t *testing.T, ctx context.Context, c starling.Caller) starling.Index {
 	t.Helper()
 	var first protocol.Index
 	for n := range behindEntries {
@@ -39,7 +39,7 @@ func fillBehind(t *testing.T, ctx context.Context, c starling.Caller) uint64 {
 			first = i
 		}
 	}
-	return uint64(first) - 1
+	return first - 1
 }
 
 // A watch that begins further behind than what a member has in memory is told everything from its file, in one process

@@ -26,8 +26,8 @@ type guaranteed struct {
 	ctx     context.Context
 	readers map[string]starling.Caller
 	mu      sync.Mutex
-	truth   map[uint64]map[string]event // by index and key
-	end     uint64
+	truth   map[starling.Index]map[string]event // by index and key
+	end     starling.Index
 	// By reader: a watch of all keys, one of those that begin with b/, one of keys that nobody writes, and
 	// a copy that is kept.
 	all, few, none map[string][]event
@@ -60,7 +60,7 @@ func watchedMap(t *testing.T) *guaranteed {
 		return c
 	}
 	g := &guaranteed{
-		ctx: ctx, truth: map[uint64]map[string]event{}, all: map[string][]event{}, few: map[string][]event{}, none: map[string][]event{}, copies: map[string][]step{},
+		ctx: ctx, truth: map[starling.Index]map[string]event{}, all: map[string][]event{}, few: map[string][]event{}, none: map[string][]event{}, copies: map[string][]step{},
 		readers: map[string]starling.Caller{
 			"active": byName["a1"], "passive": byName["p1"], "client of an active": dial("a2"), "client of a passive": dial("p1"), "client that moves": dial("p2"),
 		},
@@ -116,7 +116,7 @@ func watchedMap(t *testing.T) *guaranteed {
 }
 
 // ends is the index of the last write; more than any, as long as there will be others.
-func (g *guaranteed) ends() uint64 {
+func (g *guaranteed) ends() starling.Index {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.end == 0 {
@@ -161,7 +161,7 @@ func (g *guaranteed) write(t *testing.T, c starling.Caller, rng *rand.Rand, valu
 	}
 }
 
-func (g *guaranteed) put(t *testing.T, c starling.Caller, pairs map[string]int) uint64 {
+func (g *guaranteed) put(t *testing.T, c starling.Caller, pairs map[string]int) starling.Index {
 	var request kvmap.Pairs
 	for key, value := range pairs {
 		raw, _ := resources.AppendValue(nil, value)
@@ -173,16 +173,16 @@ func (g *guaranteed) put(t *testing.T, c starling.Caller, pairs map[string]int) 
 	}
 	entry := map[string]event{}
 	for key, value := range pairs {
-		entry[key] = event{Kind: starling.EventPut, Key: key, Value: value, Index: uint64(at)}
+		entry[key] = event{Kind: starling.EventPut, Key: key, Value: value, Index: at}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.truth[uint64(at)] = entry
-	return uint64(at)
+	g.truth[at] = entry
+	return at
 }
 
 // wanted are all changes of keys with a prefix of entries behind one, as text: by index, and within it by key.
-func (g *guaranteed) wanted(prefix string, after uint64) (out []string) {
+func (g *guaranteed) wanted(prefix string, after starling.Index) (out []string) {
 	for _, i := range slices.Sorted(maps.Keys(g.truth)) {
 		for _, key := range slices.Sorted(maps.Keys(g.truth[i])) {
 			if e := g.truth[i][key]; i > after && strings.HasPrefix(key, prefix) {
@@ -226,7 +226,7 @@ func applied(steps []step) map[string]int {
 }
 
 // upTo is the map at an index.
-func (g *guaranteed) upTo(index uint64) map[string]int {
+func (g *guaranteed) upTo(index starling.Index) map[string]int {
 	at := map[string]int{}
 	for _, i := range slices.Sorted(maps.Keys(g.truth)) {
 		if i > index {
@@ -259,7 +259,7 @@ func TestWatchesKeepTheirGuarantees(t *testing.T) {
 
 // ordered: what was written later is not told earlier.
 func (g *guaranteed) ordered(t *testing.T, reader string) {
-	last := uint64(0)
+	last := starling.Index(0)
 	for n, e := range g.all[reader] {
 		if e.Index < last {
 			t.Fatalf("event %d is of index %d, behind one of %d", n, e.Index, last)

@@ -34,7 +34,7 @@ func TestPreviousValuesAtEveryMember(t *testing.T) {
 		for elsewhere, o := range callers(cluster) {
 			events := now
 			if elsewhere != name {
-				events = starling.NewMap[string, int](o, "m-"+name).Watch(ctx, starling.WatchOptions{After: uint64(before.Index), Previous: true})
+				events = starling.NewMap[string, int](o, "m-"+name).Watch(ctx, starling.WatchOptions{After: before.Index, Previous: true})
 			}
 			var got []string
 			for e, err := range events {
@@ -183,7 +183,7 @@ func TestWatchesOfOwnTypesAtEveryMember(t *testing.T) {
 				break
 			}
 		}
-		var resume uint64
+		var resume starling.Index
 		for e, err := range cell {
 			if err != nil {
 				t.Fatal(err)

@@ -90,9 +90,9 @@ func TestAResumeLosesNothingOfAnEntry(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for stop := 1; stop <= 5; stop++ {
-			got, resume := map[string]int{}, uint64(0)
+			got, resume := map[string]int{}, starling.Index(0)
 			n := 0
-			for e, err := range m.Watch(ctx, starling.WatchOptions{After: uint64(at) - 1}) {
+			for e, err := range m.Watch(ctx, starling.WatchOptions{After: at - 1}) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -131,7 +131,7 @@ func TestBookmarksOfKeysThatNobodyWrites(t *testing.T) {
 	ctx, cluster := open(t, starling.LocalConfig{Actives: 1, Passives: 1})
 	for name, c := range callers(cluster) {
 		idle, busy := starling.NewMap[string, int](c, "idle-"+name), starling.NewMap[string, int](c, "busy-"+name)
-		var resume, written uint64
+		var resume, written starling.Index
 		for e, err := range idle.Watch(ctx, starling.WatchOptions{Bookmarks: true}) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)

@@ -124,19 +124,19 @@ func changed(c *cli.Context, a starling.Autopilot) starling.Autopilot {
 
 // autopilotJSON is stable for scripts. Times are in whole milliseconds.
 type autopilotJSON struct {
-	On            bool     `json:"on"`
-	Actives       int      `json:"actives"`
-	Floor         int      `json:"floor"`
-	StableMS      int64    `json:"stable_ms"`
-	FailedAfterMS int64    `json:"failed_after_ms"`
-	Passives      int      `json:"passives"`
-	StateBytes    uint64   `json:"state_bytes"` // 0: no limit
-	FormatLevel   string   `json:"format_level"`
-	Voters        []string `json:"voters"`
-	Learners      []string `json:"learners"`
-	Leader        string   `json:"leader"`
-	Reason        string   `json:"reason"`
-	Version       uint64   `json:"version"`
+	On            bool           `json:"on"`
+	Actives       int            `json:"actives"`
+	Floor         int            `json:"floor"`
+	StableMS      int64          `json:"stable_ms"`
+	FailedAfterMS int64          `json:"failed_after_ms"`
+	Passives      int            `json:"passives"`
+	StateBytes    uint64         `json:"state_bytes"` // 0: no limit
+	FormatLevel   string         `json:"format_level"`
+	Voters        []string       `json:"voters"`
+	Learners      []string       `json:"learners"`
+	Leader        string         `json:"leader"`
+	Reason        string         `json:"reason"`
+	Version       starling.Index `json:"version"`
 }
 
 func (p *Program) showAutopilot(s *session) error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
@@ -41,7 +42,7 @@ func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
 	if _, stderr, code := run(context.Background(), lines.String(), "map", "import", "--addr", a.addr, "--format", "tab", "m"); code != 0 {
 		t.Fatalf("import: exit code %d: %s", code, stderr)
 	}
-	var want uint64
+	var want starling.Index
 	eventually(t, time.Minute, func() error {
 		s, err := status(a.addr)
 		if want = s.Checkpoint; err == nil && want == 0 {
@@ -64,7 +65,7 @@ func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
 	}
 	out, stderr, code = run(context.Background(), "", "checkpoint", "inspect", "-o", "json", dirOf(a))
 	var list []struct {
-		Index  uint64
+		Index  starling.Index
 		Sound  bool
 		Digest string
 	}

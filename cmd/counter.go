@@ -57,7 +57,7 @@ func (p counterCommands) printCount(s *session, n int64, err error) error {
 		return err
 	}
 	if s.json {
-		return p.printJSON(map[string]any{"value": n, "index": s.wrote.Load()})
+		return p.printJSON(map[string]any{"value": n, "index": s.index()})
 	}
 	_, err = fmt.Fprintln(p.Stdout, n)
 	return err
@@ -115,7 +115,7 @@ func (p counterCommands) watchCommand() *cli.Command {
 }
 
 func (p counterCommands) watch(c *cli.Context, s *session) error {
-	o := starling.WatchOptions{After: c.Uint64("after"), Latest: c.Bool("latest"), Bookmarks: true}
+	o := starling.WatchOptions{After: indexOf(c, "after"), Latest: c.Bool("latest"), Bookmarks: true}
 	begin := func(ctx context.Context) iter.Seq2[starling.CounterEvent, error] {
 		return starling.NewCounter(s, c.Args().First()).Watch(ctx, o)
 	}

@@ -94,7 +94,7 @@ type typedExport struct {
 	begun  bool         // it has
 
 	entries              int64
-	index                uint64 // the last that is not the header's, if there is one
+	index                starling.Index // the last that is not the header's, if there is one
 	keyTypes, valueTypes map[string]bool
 }
 
@@ -132,7 +132,7 @@ func (p mapCommands) exportTyped(s *session, name string, limit time.Duration) e
 }
 
 // add writes the line of an entry, or keeps it until the header is known.
-func (e *typedExport) add(text []byte, entry starling.Entry[starling.RawKey, starling.Raw], index uint64) error {
+func (e *typedExport) add(text []byte, entry starling.Entry[starling.RawKey, starling.Raw], index starling.Index) error {
 	e.readAt(index)
 	e.entries++
 	e.keyTypes[entry.Key.Kind().String()] = true
@@ -149,7 +149,7 @@ func (e *typedExport) add(text []byte, entry starling.Entry[starling.RawKey, sta
 }
 
 // readAt notes where a page was read.
-func (e *typedExport) readAt(index uint64) {
+func (e *typedExport) readAt(index starling.Index) {
 	if e.entries == 0 {
 		e.header.Index, e.index = index, index
 	}
@@ -170,7 +170,7 @@ func (e *typedExport) begin() error {
 }
 
 // end writes the footer.
-func (e *typedExport) end(index uint64) error {
+func (e *typedExport) end(index starling.Index) error {
 	e.readAt(index)
 	if !e.begun {
 		if err := e.begin(); err != nil {

@@ -65,6 +65,17 @@ func uint64Flag(name string, value uint64, usage string) *cli.Uint64Flag {
 	return &cli.Uint64Flag{Name: name, Value: value, Usage: usage}
 }
 
+// indexOf is what a flag of an index has.
+func indexOf(c *cli.Context, name string) starling.Index { return starling.Index(c.Uint64(name)) }
+
+// indexesOf is what a flag of indexes has.
+func indexesOf(c *cli.Context, name string) (list []starling.Index) {
+	for _, index := range c.Uint64Slice(name) {
+		list = append(list, starling.Index(index))
+	}
+	return list
+}
+
 // indexesFlag takes a list, separated by commas, and may be given more than once.
 func indexesFlag(name, usage string) *cli.Uint64SliceFlag {
 	return &cli.Uint64SliceFlag{Name: name, Usage: usage}
@@ -306,6 +317,9 @@ func (s *session) Command(ctx context.Context, c protocol.Command) (protocol.Res
 	s.wrote.Store(uint64(result.Index))
 	return result, err
 }
+
+// index is that of the last command that was answered.
+func (s *session) index() starling.Index { return starling.Index(s.wrote.Load()) }
 
 // withClient runs f, which writes once at most, with a client of the cluster at --addr.
 func (p *Program) withClient(f func(c *cli.Context, s *session) error) cli.ActionFunc {

@@ -38,7 +38,7 @@ func levelOf(c *cli.Context) ([]starling.ReadOption, error) {
 		if err != nil {
 			return nil, &usageError{fmt.Sprintf("%s: --consistency session=INDEX takes a whole number, not %q", c.Command.HelpName, value)}
 		}
-		level = starling.AtLeast(index)
+		level = starling.AtLeast(starling.Index(index))
 	case name == "stale":
 		age, err := time.ParseDuration(value)
 		if err != nil || age < 0 {

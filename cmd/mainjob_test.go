@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/starlinghq/starling"
 )
 
 // The main job: an import through a passive member while members die. The
@@ -37,7 +39,7 @@ type job struct {
 	name    string
 	lines   int
 	sorted  []byte
-	before  uint64 // applied when it began
+	before  starling.Index // applied when it began
 	process *exec.Cmd
 	stderr  *syncBuffer
 }
@@ -68,7 +70,7 @@ func startJob(t *testing.T, f *flock, name, addr string, input [][]byte) *job {
 // reaches waits until a share of the lines has been applied at a member.
 func (j *job) reaches(t *testing.T, member string, numerator, denominator int) {
 	t.Helper()
-	want := j.before + uint64(j.lines*numerator/denominator)
+	want := j.before + starling.Index(j.lines*numerator/denominator)
 	eventually(t, 5*time.Minute, func() error {
 		s, err := status(j.f.addr(member))
 		if err == nil && s.Applied < want {
@@ -86,7 +88,7 @@ func (j *job) ends(t *testing.T) {
 		t.Fatalf("import: %v: %s", err, j.stderr)
 	}
 	s := j.f.settled()
-	if got, least := s.Applied, j.before+uint64(j.lines); got < least {
+	if got, least := s.Applied, j.before+starling.Index(j.lines); got < least {
 		t.Errorf("applied %d, at least %d lines were imported", got, least)
 	}
 	for _, name := range j.f.names {

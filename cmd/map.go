@@ -38,14 +38,14 @@ func rawMap(s *session, name string) *starling.Map[starling.RawKey, starling.Raw
 // has from then on, 0 without one, and the index at which it was done.
 type writtenJSON struct {
 	keyJSON
-	Version uint64 `json:"version"`
-	Index   uint64 `json:"index"`
+	Version starling.Index `json:"version"`
+	Index   starling.Index `json:"index"`
 }
 
 // readJSON is what a read adds to its JSON.
 type readJSON struct {
-	Index uint64 `json:"index"`
-	AgeMS *int64 `json:"age_ms"`
+	Index starling.Index `json:"index"`
+	AgeMS *int64         `json:"age_ms"`
 }
 
 func readInfo(info starling.Info) readJSON {
@@ -123,7 +123,7 @@ func (p mapCommands) put(c *cli.Context, s *session) error {
 	}
 	conditional := c.IsSet("if-version")
 	if conditional {
-		_, err = rawMap(s, args[0]).PutIf(s.ctx, key, value, c.Uint64("if-version"))
+		_, err = rawMap(s, args[0]).PutIf(s.ctx, key, value, indexOf(c, "if-version"))
 	} else {
 		err = rawMap(s, args[0]).Put(s.ctx, key, value)
 	}
@@ -131,9 +131,9 @@ func (p mapCommands) put(c *cli.Context, s *session) error {
 	case err != nil:
 		return err
 	case s.json:
-		return p.printJSON(writtenJSON{newKeyJSON(key), s.wrote.Load(), s.wrote.Load()}) // a version is the index of the put
+		return p.printJSON(writtenJSON{newKeyJSON(key), s.index(), s.index()}) // a version is the index of the put
 	case conditional:
-		return p.say("version %d\n", s.wrote.Load())
+		return p.say("version %d\n", s.index())
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (p mapCommands) deleteCommand() *cli.Command {
 			}
 			m, there := rawMap(s, args[0]), true
 			if c.IsSet("if-version") {
-				err = m.DeleteIf(s.ctx, key, c.Uint64("if-version"))
+				err = m.DeleteIf(s.ctx, key, indexOf(c, "if-version"))
 			} else {
 				there, err = m.Delete(s.ctx, key)
 			}
@@ -160,7 +160,7 @@ func (p mapCommands) deleteCommand() *cli.Command {
 			case err == nil && !there:
 				return s.noKey(args[0], key)
 			case err == nil && s.json:
-				return p.printJSON(writtenJSON{newKeyJSON(key), 0, s.wrote.Load()})
+				return p.printJSON(writtenJSON{newKeyJSON(key), 0, s.index()})
 			}
 			return err
 		}),
@@ -288,7 +288,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix, Bookmarks: true, Latest: c.Bool("latest"), Previous: c.Bool("previous")}
+			o := starling.WatchOptions{After: indexOf(c, "after"), Prefix: prefix, Bookmarks: true, Latest: c.Bool("latest"), Previous: c.Bool("previous")}
 			if c.Bool("list") && c.IsSet("previous") {
 				return &usageError{c.Command.HelpName + ": --list keeps a copy, which has what each key was before: not with --previous"}
 			}

@@ -77,15 +77,15 @@ func (p *Program) membershipCommands() []*cli.Command {
 
 // activesJSON is stable for scripts.
 type activesJSON struct {
-	Voters    []string `json:"voters"`
-	Learners  []string `json:"learners"`
-	Leader    string   `json:"leader"`
-	Actives   int      `json:"actives"`
-	Floor     int      `json:"floor"`
-	Autopilot bool     `json:"autopilot"`
-	Version   uint64   `json:"version"`
-	Changed   bool     `json:"changed"`
-	Note      string   `json:"note,omitempty"`
+	Voters    []string       `json:"voters"`
+	Learners  []string       `json:"learners"`
+	Leader    string         `json:"leader"`
+	Actives   int            `json:"actives"`
+	Floor     int            `json:"floor"`
+	Autopilot bool           `json:"autopilot"`
+	Version   starling.Index `json:"version"`
+	Changed   bool           `json:"changed"`
+	Note      string         `json:"note,omitempty"`
 }
 
 // showActives says what was done, and what stands now.

@@ -36,7 +36,7 @@ func (p queueCommands) push(c *cli.Context, s *session) error {
 	}
 	err = starling.NewQueue[starling.Raw](s, args[0]).Push(s.ctx, v)
 	if err == nil && s.json {
-		err = p.printJSON(map[string]any{"index": s.wrote.Load()})
+		err = p.printJSON(map[string]any{"index": s.index()})
 	}
 	return err
 }
@@ -50,8 +50,8 @@ func (p queueCommands) pop(c *cli.Context, s *session) error {
 	if s.json {
 		return p.printJSON(struct {
 			valueJSON
-			Index uint64 `json:"index"`
-		}{newValueJSON(v), s.wrote.Load()})
+			Index starling.Index `json:"index"`
+		}{newValueJSON(v), s.index()})
 	}
 	return p.printValue(v, s.raw)
 }

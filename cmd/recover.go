@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -75,8 +74,8 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	bar := newProgress(p.Stderr, "replaying", " entries", int64(best.Last))
 	r, err := starling.Recover(c.Context, starling.RecoverConfig{
 		Dir: best.Dir, Others: slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool { return dir == best.Dir }),
-		AlthoughQuorumIsIntact: c.Bool("although-quorum-is-intact"), Types: p.Types, Refuse: c.Uint64Slice("refuse"), Actives: c.Int("actives"), Logger: logger,
-		Progress: func(applied, _ uint64) { bar.set(int64(applied), int64(applied)) },
+		AlthoughQuorumIsIntact: c.Bool("although-quorum-is-intact"), Types: p.Types, Refuse: indexesOf(c, "refuse"), Actives: c.Int("actives"), Logger: logger,
+		Progress: func(applied, _ starling.Index) { bar.set(int64(applied), int64(applied)) },
 	})
 	bar.finish()
 	if errors.Is(err, context.Canceled) && err.Error() != context.Canceled.Error() {
@@ -103,7 +102,7 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 func showSurvey(p *Program, c *cli.Context, survey starling.Survey, best starling.Survivor, why error, asJSON bool) error {
 	var refused []starling.RefusedEntry
 	var wrong error
-	if refuse := c.Uint64Slice("refuse"); errors.Is(why, protocol.ErrWrongCluster) {
+	if refuse := indexesOf(c, "refuse"); errors.Is(why, protocol.ErrWrongCluster) {
 		wrong = why
 	} else if best.Best && len(refuse) > 0 {
 		refused, wrong = starling.RefusedEntries(c.Context, best.Dir, refuse)
@@ -195,7 +194,7 @@ func (p *Program) printSurvey(survey starling.Survey) error {
 
 // printWayOn says what to type to begin a new cluster, if that is worth it.
 func printWayOn(p *Program, survey starling.Survey, best starling.Survivor, refused []starling.RefusedEntry) error {
-	q, refuse := survey.Quorum, make([]uint64, len(refused))
+	q, refuse := survey.Quorum, make([]starling.Index, len(refused))
 	for i, e := range refused {
 		refuse[i] = e.Index
 	}
@@ -216,7 +215,7 @@ func printWayOn(p *Program, survey starling.Survey, best starling.Survivor, refu
 }
 
 // withoutEntries says which entries the new cluster goes on without.
-func withoutEntries(refuse []uint64) string {
+func withoutEntries(refuse []starling.Index) string {
 	switch len(refuse) {
 	case 0:
 		return ""
@@ -227,7 +226,7 @@ func withoutEntries(refuse []uint64) string {
 }
 
 // flagsFor are those that the command takes besides.
-func flagsFor(q starling.Quorum, refuse []uint64) (flags []string) {
+func flagsFor(q starling.Quorum, refuse []starling.Index) (flags []string) {
 	if q.Intact {
 		flags = append(flags, "--although-quorum-is-intact")
 	}
@@ -237,10 +236,10 @@ func flagsFor(q starling.Quorum, refuse []uint64) (flags []string) {
 	return flags
 }
 
-func indexes(list []uint64) string {
+func indexes(list []starling.Index) string {
 	texts := make([]string, len(list))
 	for i, index := range list {
-		texts[i] = strconv.FormatUint(index, 10)
+		texts[i] = fmt.Sprint(index)
 	}
 	return strings.Join(texts, ",")
 }
@@ -251,18 +250,18 @@ func short(id string) string { return id[:min(len(id), 8)] }
 // surveyJSON is the stable form for scripts.
 func surveyJSON(survey starling.Survey, refused []starling.RefusedEntry) any {
 	type survivor struct {
-		Dir        string `json:"dir"`
-		Name       string `json:"name"`
-		Cluster    string `json:"cluster"`
-		ID         string `json:"id"`
-		Term       uint64 `json:"term"`
-		Last       uint64 `json:"last"`
-		Commit     uint64 `json:"commit"`
-		Checkpoint uint64 `json:"checkpoint"`
-		Best       bool   `json:"best"`
-		InUse      bool   `json:"in_use"`
-		Fault      string `json:"fault,omitempty"`
-		Note       string `json:"note,omitempty"`
+		Dir        string         `json:"dir"`
+		Name       string         `json:"name"`
+		Cluster    string         `json:"cluster"`
+		ID         string         `json:"id"`
+		Term       uint64         `json:"term"`
+		Last       starling.Index `json:"last"`
+		Commit     starling.Index `json:"commit"`
+		Checkpoint starling.Index `json:"checkpoint"`
+		Best       bool           `json:"best"`
+		InUse      bool           `json:"in_use"`
+		Fault      string         `json:"fault,omitempty"`
+		Note       string         `json:"note,omitempty"`
 	}
 	list := make([]survivor, len(survey.Survivors))
 	for i, s := range survey.Survivors {
@@ -296,22 +295,22 @@ func quorumJSON(q starling.Quorum) any {
 		voters[i] = voter{v.Name, v.ID, v.Address, pathText(v.Dir), v.Fault, v.Refused}
 	}
 	return struct {
-		Version  uint64  `json:"version"`
-		Voters   []voter `json:"voters"`
-		Intact   bool    `json:"intact"`
-		Refusing bool    `json:"refusing"`
-		Damaged  bool    `json:"damaged"`
-		Text     string  `json:"text"`
+		Version  starling.Index `json:"version"`
+		Voters   []voter        `json:"voters"`
+		Intact   bool           `json:"intact"`
+		Refusing bool           `json:"refusing"`
+		Damaged  bool           `json:"damaged"`
+		Text     string         `json:"text"`
 	}{q.Version, voters, q.Intact, q.Refusing, q.Damaged, q.Text}
 }
 
 // refusedJSON is nil for none.
 func refusedJSON(list []starling.RefusedEntry) any {
 	type refused struct {
-		Index     uint64 `json:"index"`
-		Type      string `json:"type"`
-		Operation string `json:"operation"`
-		Resource  string `json:"resource"`
+		Index     starling.Index `json:"index"`
+		Type      string         `json:"type"`
+		Operation string         `json:"operation"`
+		Resource  string         `json:"resource"`
 	}
 	if len(list) == 0 {
 		return nil
@@ -329,15 +328,15 @@ func recoveredJSON(r *starling.Recovered) any {
 		list = []string{}
 	}
 	return struct {
-		Name       string `json:"name"`
-		OldCluster string `json:"old_cluster"`
-		Cluster    string `json:"cluster"`
-		Last       uint64 `json:"last"`
-		Begin      uint64 `json:"begin"`
-		Term       uint64 `json:"term"`
-		Sessions   int    `json:"sessions"`
-		Refused    any    `json:"refused"`
-		Aside      string `json:"aside"`
-		Quorum     any    `json:"old_quorum"`
+		Name       string         `json:"name"`
+		OldCluster string         `json:"old_cluster"`
+		Cluster    string         `json:"cluster"`
+		Last       starling.Index `json:"last"`
+		Begin      starling.Index `json:"begin"`
+		Term       uint64         `json:"term"`
+		Sessions   int            `json:"sessions"`
+		Refused    any            `json:"refused"`
+		Aside      string         `json:"aside"`
+		Quorum     any            `json:"old_quorum"`
 	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, list, pathText(r.Aside), quorumJSON(r.Quorum)}
 }

@@ -67,7 +67,7 @@ func TestALookHearsWhatIsRefused(t *testing.T) {
 func TestRefuseTakesAList(t *testing.T) {
 	var q starling.Quorum
 	q.Intact = true
-	if got, want := strings.Join(flagsFor(q, []uint64{7, 9}), " "), "--although-quorum-is-intact --refuse 7,9"; got != want {
+	if got, want := strings.Join(flagsFor(q, []starling.Index{7, 9}), " "), "--although-quorum-is-intact --refuse 7,9"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	dir := t.TempDir()

@@ -76,7 +76,7 @@ func inBase64(b []byte) *string {
 type entryJSON struct {
 	keyJSON
 	valueJSON
-	Version uint64 `json:"version"`
+	Version starling.Index `json:"version"`
 	readJSON
 }
 

@@ -201,7 +201,7 @@ func (p *Program) membersCommand() *cli.Command {
 
 func printMembers(w io.Writer, members []starling.MemberStatus) error {
 	var rows [][]string
-	var most uint64
+	var most starling.Index
 	for _, m := range members {
 		if m.Applied != nil {
 			most = max(most, *m.Applied)
@@ -218,7 +218,7 @@ func printMembers(w io.Writer, members []starling.MemberStatus) error {
 
 // memberAge is how old the state of a member is at most. One without a bound that has
 // applied less than another one is behind.
-func memberAge(m starling.MemberStatus, most uint64) string {
+func memberAge(m starling.MemberStatus, most starling.Index) string {
 	if m.AgeMS == nil && m.Applied != nil && *m.Applied < most {
 		return "behind"
 	}
@@ -253,7 +253,7 @@ func aliveText(m starling.MemberStatus) string {
 	return "not heard"
 }
 
-func appliedText(applied *uint64) string {
+func appliedText(applied *starling.Index) string {
 	if applied == nil {
 		return "?"
 	}

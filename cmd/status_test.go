@@ -28,7 +28,7 @@ func TestStatusShowsNotes(t *testing.T) {
 // behind; and what each said last is as old as it is.
 func TestMembersAreBehindUntilTheyAreLevel(t *testing.T) {
 	var out bytes.Buffer
-	much, little, ago, fresh := uint64(1_000_000), uint64(38_290), int64(4_200), int64(54)
+	much, little, ago, fresh := starling.Index(1_000_000), starling.Index(38_290), int64(4_200), int64(54)
 	members := []starling.MemberStatus{
 		{Name: "a1", Applied: &much, AgeMS: &fresh, SaidMS: new(int64)}, {Name: "p1", Applied: &little, SaidMS: &ago}, {Name: "p2"},
 	}

@@ -35,21 +35,21 @@ const (
 // exportHeader is the first line. The types are those of the first entries; a
 // reader that must know all of them finds them in the footer.
 type exportHeader struct {
-	Format     string   `json:"format"`
-	Version    int      `json:"version"`
-	Map        string   `json:"map"`
-	KeyTypes   []string `json:"key_types"`
-	ValueTypes []string `json:"value_types"`
-	Index      uint64   `json:"index"`
+	Format     string         `json:"format"`
+	Version    int            `json:"version"`
+	Map        string         `json:"map"`
+	KeyTypes   []string       `json:"key_types"`
+	ValueTypes []string       `json:"value_types"`
+	Index      starling.Index `json:"index"`
 }
 
 // exportFooter is the last line. Its index is that of the header only if all
 // pages were read there: then the export is the state at that index.
 type exportFooter struct {
-	Entries    *int64   `json:"entries"`
-	KeyTypes   []string `json:"key_types"`
-	ValueTypes []string `json:"value_types"`
-	Index      uint64   `json:"index"`
+	Entries    *int64         `json:"entries"`
+	KeyTypes   []string       `json:"key_types"`
+	ValueTypes []string       `json:"value_types"`
+	Index      starling.Index `json:"index"`
 }
 
 // appendEntry appends the line of one key, its newline included.

@@ -269,10 +269,10 @@ func TestTheFormOfAnExport(t *testing.T) {
 // The two indexes are equal only if all pages were read at one.
 func TestTheFooterSaysWhetherTheExportIsOneState(t *testing.T) {
 	for _, c := range []struct {
-		pages       []uint64
-		first, last uint64
+		pages       []starling.Index
+		first, last starling.Index
 	}{
-		{[]uint64{7}, 7, 7}, {[]uint64{7, 7, 7}, 7, 7}, {[]uint64{7, 9}, 7, 9}, {[]uint64{7, 9, 7}, 7, 9}, {[]uint64{7, 5}, 7, 5},
+		{[]starling.Index{7}, 7, 7}, {[]starling.Index{7, 7, 7}, 7, 7}, {[]starling.Index{7, 9}, 7, 9}, {[]starling.Index{7, 9, 7}, 7, 9}, {[]starling.Index{7, 5}, 7, 5},
 	} {
 		e := typedExport{}
 		for _, index := range c.pages {

@@ -44,8 +44,8 @@ func bookmarksFlag() cli.Flag {
 
 // tellWait says on standard error that a watch begins beyond what there is.
 func (s *session) tellWait(c *cli.Context, stderr io.Writer) error {
-	after := c.Uint64("after")
-	if after == 0 || after > uint64(protocol.IndexMax) { // the watch says that there is no such index
+	after := indexOf(c, "after")
+	if after == 0 || after > protocol.IndexMax { // the watch says that there is no such index
 		return nil
 	}
 	ctx, cancel := within(s.ctx, c.Duration("timeout"))
@@ -148,10 +148,10 @@ func (w *watchAges) note(age time.Duration, known bool) (err error) {
 
 // eventJSON is a change, or a step of a listing without a key.
 type eventJSON struct {
-	Kind  string `json:"kind"`
-	Index uint64 `json:"index"`
+	Kind  string         `json:"kind"`
+	Index starling.Index `json:"index"`
 	// Resume is where to go on behind a change that is watched.
-	Resume *uint64 `json:"resume,omitempty"`
+	Resume *starling.Index `json:"resume,omitempty"`
 	keyJSON
 	valueJSON
 	*previousJSON

@@ -68,7 +68,7 @@ func TestWhatAWatchTells(t *testing.T) {
 			{Kind: starling.EventPut, Value: 3},
 			{Kind: starling.EventPut, Value: 4, AgeKnown: true},
 		} {
-			e.Index = uint64(i)
+			e.Index = starling.Index(i)
 			if !yield(e, nil) {
 				return
 			}

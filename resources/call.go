@@ -7,6 +7,10 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
+// Index is a position in the replicated log. What was written is at the index of its entry,
+// and so is the version of a value; 0 is none.
+type Index = protocol.Index
+
 // Caller carries operations to a cluster: a member embedded in this process, or
 // a remote client. It is safe for use by many goroutines.
 type Caller interface {
@@ -36,7 +40,7 @@ type WatchStream interface {
 // Info is what a call tells besides its answer.
 type Info struct {
 	// Index is where the command was applied, or the query read.
-	Index uint64
+	Index Index
 	// Age, if AgeKnown, is an upper bound on how old the state is that a
 	// query read, when its answer is here: no write acknowledged longer ago is
 	// missing from it. What the answer took on its way is in it.
@@ -54,7 +58,7 @@ func (o *options) query(resource, typ, operation string, argument []byte) protoc
 
 func (o *options) tell(r *protocol.Result) {
 	if o.info != nil {
-		*o.info = Info{Index: uint64(r.Index), Age: time.Duration(r.Age), AgeKnown: r.AgeKnown}
+		*o.info = Info{Index: r.Index, Age: time.Duration(r.Age), AgeKnown: r.AgeKnown}
 	}
 }
 

@@ -17,7 +17,7 @@ type DecodeError struct {
 	// Number is that of an element of a queue; 0 for everything else.
 	Number uint64
 	// Index is where the element was written.
-	Index uint64
+	Index Index
 	// Value is its bytes, not to be changed; nil if it was deleted.
 	Value   []byte
 	Deleted bool
@@ -44,7 +44,7 @@ func goesOn(err error) bool {
 // of the type that this program takes it for.
 func lostAnswer(result *protocol.Result, err error) error {
 	return protocol.ErrAnswerLost.With("the command was executed, and its answer cannot be read").Because(
-		&DecodeError{Index: uint64(result.Index), Value: result.Data, Cause: err})
+		&DecodeError{Index: result.Index, Value: result.Data, Cause: err})
 }
 
 // parseStored reads a value of the state. A fault says that the type of the value
@@ -53,7 +53,7 @@ func parseStored[T any](item *Item, key []byte) (T, error) {
 	value, err := ParseValue[T](item.Value)
 	if err != nil {
 		err = protocol.ErrMalformed.With(fmt.Sprintf("stored value read as %T", value)).Because(err)
-		return value, &DecodeError{Key: key, Index: uint64(item.Version), Value: item.Value, Cause: err}
+		return value, &DecodeError{Key: key, Index: item.Version, Value: item.Value, Cause: err}
 	}
 	return value, nil
 }

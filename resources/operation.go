@@ -203,7 +203,7 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 	result, err := caller.Query(ctx, query)
 	value, err, malformed := answerTo[R](&o, result, err)
 	if malformed != nil {
-		err = &DecodeError{Index: uint64(result.Index), Value: result.Data, Cause: malformed}
+		err = &DecodeError{Index: result.Index, Value: result.Data, Cause: malformed}
 	}
 	return value, err
 }

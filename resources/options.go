@@ -28,7 +28,7 @@ type options struct {
 	otherwise    level
 	other        *level // another one than that was chosen, too
 	least        bool
-	seen         protocol.Index // of a protocol.Query
+	seen         Index // of a protocol.Query
 	noForwarding bool
 	info         *Info
 }
@@ -78,8 +78,8 @@ var OwnWrites ReadOption = level{kind: protocol.Session}
 
 // AtLeast makes a query wait for a state that has reached an index, of whatever
 // caller. It is OwnWrites with that index seen too; with [MaxStale] both hold.
-func AtLeast(index uint64) ReadOption {
-	return readOption(func(o *options) { o.seen, o.least = max(o.seen, protocol.Index(index)), true })
+func AtLeast(index Index) ReadOption {
+	return readOption(func(o *options) { o.seen, o.least = max(o.seen, index), true })
 }
 
 // MaxStale makes a query see every write that was acknowledged d or longer

@@ -4,7 +4,6 @@ import (
 	"iter"
 
 	"github.com/starlinghq/starling/internal/state"
-	"github.com/starlinghq/starling/protocol"
 )
 
 // Reader is what [Tx] and [View] have in common: one instance of a resource,
@@ -23,20 +22,20 @@ type Reader interface {
 	// Len returns the number of keys, at no cost.
 	Len() int
 	// Index returns the index that is read at; in a Tx, that of the command.
-	Index() protocol.Index
+	Index() Index
 }
 
 // Item is a key with its value and its version, the index of the entry that
 // set it last. Conditions compare versions.
 type Item struct {
 	Key, Value []byte
-	Version    protocol.Index
+	Version    Index
 }
 
 // scan walks the keys from..to of a space at an index. fine, if not nil, is asked before
 // each item is handed out, also where there are many that are none at the index, and at
 // the end.
-func scan(sp *state.Space, i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
+func scan(sp *state.Space, i Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		var goes func() bool
 		if fine != nil {

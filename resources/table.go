@@ -25,7 +25,7 @@ type Table[K Key, V any] struct{ prefix []byte }
 type Row[K Key, V any] struct {
 	Key     K
 	Value   V
-	Version protocol.Index
+	Version Index
 }
 
 // NewTable returns a table for a package variable. It panics if the name is not
@@ -113,7 +113,7 @@ func (t Table[K, V]) row(item Item) (row Row[K, V], err error) {
 	key := item.Key[len(t.prefix):]
 	row.Version = item.Version
 	if row.Key, err = ParseKey[K](key); err != nil {
-		return row, &DecodeError{Key: key, Index: uint64(item.Version), Value: item.Value, Cause: err}
+		return row, &DecodeError{Key: key, Index: item.Version, Value: item.Value, Cause: err}
 	}
 	row.Value, err = parseStored[V](&item, key)
 	return row, err
@@ -136,7 +136,7 @@ func (c Cell[T]) Get(r Reader) (T, error) {
 }
 
 // Lookup reads the cell with its version, 0 if it has no value.
-func (c Cell[T]) Lookup(r Reader) (T, protocol.Index, error) {
+func (c Cell[T]) Lookup(r Reader) (T, Index, error) {
 	item, ok, err := r.Lookup(c.key)
 	if !ok || err != nil {
 		var zero T

@@ -30,7 +30,7 @@ var _ Reader = (*Tx)(nil)
 
 // Index returns the index of the command's entry. It is the version of every
 // key that the command sets, and grows from command to command.
-func (tx *Tx) Index() protocol.Index { return tx.state.Index() }
+func (tx *Tx) Index() Index { return tx.state.Index() }
 
 // Now returns cluster time: it never goes back, and has no relation to the
 // time of day.

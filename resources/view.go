@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/starlinghq/starling/internal/state"
-	"github.com/starlinghq/starling/protocol"
 )
 
 // View is one instance of a resource as it was at one index, however much is
@@ -30,7 +29,7 @@ type View struct {
 var _ Reader = (*View)(nil)
 
 // Index returns the index that the view reads at.
-func (v *View) Index() protocol.Index { return v.at.Index() }
+func (v *View) Index() Index { return v.at.Index() }
 
 // Close gives the view back. Closing it twice is harmless.
 func (v *View) Close() { v.at.Close() }

@@ -25,7 +25,7 @@ type WatchOptions struct {
 	// another member may go on from there. Above the log of the cluster, such as an index of
 	// another cluster, the watch waits for it; above protocol.IndexMax, to which no log comes, it is
 	// ErrInvalid. Default 0: from now on.
-	After uint64
+	After Index
 	// Latest leaves out changes that are out of date when they are told: the key was changed
 	// again, and that is told, or will be. Who is behind is told less then, and catches up. What
 	// one entry has changed is not told as a whole, and what has been told is the state at some index
@@ -88,7 +88,7 @@ type Event[K, V any] struct {
 	PreviousKind PreviousKind
 	Previous     V
 	// Index is where it was written. Several keys may change at one index.
-	Index uint64
+	Index Index
 	// Last says that no other event of this index follows.
 	Last bool
 	// Age, if AgeKnown, is an upper bound on how old all that has been told was when this came:
@@ -101,7 +101,7 @@ type Event[K, V any] struct {
 // when others of the same index follow, the index before. Then that entry is told again from
 // its first event on, and nothing of it is lost. It is 0 of the zero event, which comes with an
 // error that ends the watch.
-func (e *Event[K, V]) Resume() uint64 {
+func (e *Event[K, V]) Resume() Index {
 	if e.Last || e.Index == 0 {
 		return e.Index
 	}
@@ -223,7 +223,7 @@ func (w *Watch[K, V]) open(ctx context.Context, caller Caller, resource string, 
 	}
 	asked := protocol.Watch{
 		Resource: resource, Type: w.typ.name, Prefix: append(w.of.begins[:len(w.of.begins):len(w.of.begins)], prefix...),
-		From: protocol.Index(o.After), Latest: o.Latest, Previous: o.Previous,
+		From: o.After, Latest: o.Latest, Previous: o.Previous,
 	}
 	if err := asked.Validate(); err != nil {
 		return nil, err
@@ -272,7 +272,7 @@ func (r *running[K, V]) events(yield func(Event[K, V], error) bool) {
 func (r *running[K, V]) tell(changes *protocol.Changes, yield func(Event[K, V], error) bool) bool {
 	came := time.Now()
 	ours := r.ours(changes.Changes)
-	bookmark := Event[K, V]{Kind: EventBookmark, Index: uint64(changes.Index), Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
+	bookmark := Event[K, V]{Kind: EventBookmark, Index: changes.Index, Last: true, Age: time.Duration(changes.Age), AgeKnown: changes.AgeKnown}
 	if len(ours) == 0 && r.bookmarks {
 		if len(changes.Changes) > 0 && came.Sub(r.marked) < time.Second {
 			return true // what concerns others may come all the time
@@ -309,8 +309,8 @@ func (r *running[K, V]) ours(changes []protocol.Change) []protocol.Change {
 	return nil
 }
 
-func (r *running[K, V]) event(c *protocol.Change, index protocol.Index) (e Event[K, V], err error) {
-	e.Index, e.Kind, e.PreviousKind = uint64(index), EventPut, PreviousKind(c.PreviousKind)
+func (r *running[K, V]) event(c *protocol.Change, index Index) (e Event[K, V], err error) {
+	e.Index, e.Kind, e.PreviousKind = index, EventPut, PreviousKind(c.PreviousKind)
 	if c.Kind == protocol.ChangeDelete {
 		e.Kind = EventDelete
 	}

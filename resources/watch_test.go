@@ -94,7 +94,7 @@ func TestAWatchOfACellPassesOverOthers(t *testing.T) {
 		}
 		write(reading{"x", 7})
 		var got []resources.EventKind
-		var last uint64
+		var last resources.Index
 		for e, err := range events {
 			if err != nil || e.Index < last {
 				t.Fatalf("got %v of %d, %v, behind %d", e.Kind, e.Index, err, last)

@@ -154,7 +154,7 @@ func TestSessionDoesNotReadBackwardsAtAMemberThatIsBehind(t *testing.T) {
 		return nil
 	})
 	deafen(p, nil)
-	if got := <-waiting; got.Code != protocol.OK && got.Code != protocol.ErrTooStale.Code || got.Code == protocol.OK && uint64(got.Index) < info.Index {
+	if got := <-waiting; got.Code != protocol.OK && got.Code != protocol.ErrTooStale.Code || got.Code == protocol.OK && got.Index < info.Index {
 		t.Errorf("got %+v", got)
 	}
 	if value, _, err := c.read(c.client(p), resources.AtLeast(info.Index)); value != "new" || err != nil {
@@ -264,10 +264,10 @@ func (r roaming) Close() error { return nil }
 type ledger struct {
 	mu   sync.Mutex
 	at   []time.Time
-	high []uint64 // the highest index acknowledged so far
+	high []protocol.Index // the highest index acknowledged so far
 }
 
-func (l *ledger) acknowledged(i uint64) {
+func (l *ledger) acknowledged(i protocol.Index) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.high); n > 0 {
@@ -277,7 +277,7 @@ func (l *ledger) acknowledged(i uint64) {
 }
 
 // before returns the highest index acknowledged before an instant.
-func (l *ledger) before(t time.Time) uint64 {
+func (l *ledger) before(t time.Time) protocol.Index {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := sort.Search(len(l.at), func(i int) bool { return !l.at[i].Before(t) })
@@ -328,7 +328,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	ctx, cancel := context.WithTimeout(l.ctx, 100*time.Millisecond)
 	defer cancel()
 	var info resources.Info
-	had, began := seen.Load(), time.Now()
+	had, began := protocol.Index(seen.Load()), time.Now()
 	_, err := counter.Get.Do(ctx, caller, "hits", struct{}{}, append(opts, resources.WithInfo(&info))...)
 	switch {
 	case errors.Is(err, protocol.ErrTooStale):
@@ -353,7 +353,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	}
 	for {
 		old := seen.Load()
-		if info.Index <= old || seen.CompareAndSwap(old, info.Index) {
+		if info.Index <= protocol.Index(old) || seen.CompareAndSwap(old, uint64(info.Index)) {
 			break
 		}
 	}

@@ -45,7 +45,7 @@ const (
 type PutRequest struct {
 	Key, Value []byte
 	Condition  Condition
-	Version    protocol.Index // for IfVersion
+	Version    resources.Index // for IfVersion
 }
 
 // DeleteRequest removes a key. That it does not exist is not an error by
@@ -53,7 +53,7 @@ type PutRequest struct {
 type DeleteRequest struct {
 	Key       []byte
 	Condition Condition
-	Version   protocol.Index // for IfVersion
+	Version   resources.Index // for IfVersion
 }
 
 // Pair is one key of a PutAll.
@@ -68,7 +68,7 @@ type KeyRequest []byte
 // Item is a key with its value and its version.
 type Item struct {
 	Key, Value []byte
-	Version    protocol.Index
+	Version    resources.Index
 }
 
 // ScanRequest asks for the keys From..To in order, To excluded. Empty From: the
@@ -94,7 +94,7 @@ type Page struct {
 
 // Put sets a key and answers its new version, or with ErrConditionFailed the
 // one that it has.
-var Put = resources.NewCommand("put", func(tx *resources.Tx, r PutRequest) (protocol.Index, error) {
+var Put = resources.NewCommand("put", func(tx *resources.Tx, r PutRequest) (resources.Index, error) {
 	if r.Condition != Always {
 		if version, err := check(tx, r.Key, r.Condition, r.Version); err != nil {
 			return version, err
@@ -104,7 +104,7 @@ var Put = resources.NewCommand("put", func(tx *resources.Tx, r PutRequest) (prot
 })
 
 // PutAll sets many keys at once and answers their version. All or none.
-var PutAll = resources.NewCommand("putall", func(tx *resources.Tx, pairs Pairs) (protocol.Index, error) {
+var PutAll = resources.NewCommand("putall", func(tx *resources.Tx, pairs Pairs) (resources.Index, error) {
 	for _, p := range pairs {
 		if err := tx.Set(p.Key, p.Value); err != nil {
 			return 0, err
@@ -115,7 +115,7 @@ var PutAll = resources.NewCommand("putall", func(tx *resources.Tx, pairs Pairs) 
 
 // Delete removes a key and answers the version that it had, 0 if it did not
 // exist.
-var Delete = resources.NewCommand("delete", func(tx *resources.Tx, r DeleteRequest) (protocol.Index, error) {
+var Delete = resources.NewCommand("delete", func(tx *resources.Tx, r DeleteRequest) (resources.Index, error) {
 	version, err := check(tx, r.Key, r.Condition, r.Version)
 	if err == nil {
 		tx.Delete(r.Key)
@@ -171,7 +171,7 @@ var Size = resources.NewQuery("size", func(v *resources.View, _ struct{}) (int, 
 var Type = resources.NewType("map", 1, Put, PutAll, Delete, Get, Scan, Size)
 
 // check compares a key with a condition and returns its version.
-func check(tx *resources.Tx, key []byte, c Condition, want protocol.Index) (protocol.Index, error) {
+func check(tx *resources.Tx, key []byte, c Condition, want resources.Index) (resources.Index, error) {
 	item, ok, err := tx.Lookup(key)
 	if err != nil {
 		return 0, err

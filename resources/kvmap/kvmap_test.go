@@ -23,7 +23,7 @@ func TestPutGetDelete(t *testing.T) {
 	}
 	var info resources.Info
 	item, err := kvmap.Get.Do(ctx, c, "users", kvmap.KeyRequest("alice"), resources.Local, resources.WithInfo(&info))
-	if err != nil || string(item.Value) != "1" || item.Version != version || info.Index != uint64(version) {
+	if err != nil || string(item.Value) != "1" || item.Version != version || info.Index != version {
 		t.Errorf("got %q version %d at %d, %v, want 1 version %d", item.Value, item.Version, info.Index, err, version)
 	}
 	if got, err := kvmap.Size.Do(ctx, c, "users", struct{}{}); got != 1 || err != nil {

@@ -32,7 +32,7 @@ const (
 // numbers, and go on rising when the queue is deleted and made anew.
 type Element struct {
 	Number uint64
-	Index  protocol.Index
+	Index  resources.Index
 	Value  []byte
 }
 
@@ -81,7 +81,7 @@ var Pop = resources.NewCommand("pop", func(tx *resources.Tx, _ struct{}) (Elemen
 // last of those that the caller has read and can use; it answers the element, without
 // its value. Otherwise it takes nothing and is ErrConditionFailed, and its answer is
 // the elements that are first now. ErrEmpty.
-var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo protocol.Index) (Elements, error) {
+var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo resources.Index) (Elements, error) {
 	e, err := head(tx)
 	if err != nil {
 		return nil, err

@@ -43,11 +43,11 @@ type Storm struct {
 
 // StormStart says what the passives are to do.
 type StormStart struct {
-	Dir       string        `json:"dir"`
-	Join      []string      `json:"join"`
-	Addresses []string      `json:"addresses"`
-	Applied   uint64        `json:"applied"` // what who is fresh has applied
-	For       time.Duration `json:"for"`
+	Dir       string         `json:"dir"`
+	Join      []string       `json:"join"`
+	Addresses []string       `json:"addresses"`
+	Applied   starling.Index `json:"applied"` // what who is fresh has applied
+	For       time.Duration  `json:"for"`
 }
 
 // StormRun is one start of all passives.

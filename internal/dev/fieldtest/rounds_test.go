@@ -270,7 +270,7 @@ func (n *networked) succession(after uint64, among []*member) succession {
 				}
 				seen := time.Now()
 				elected, term, index, err := m.led(after)
-				if err == nil && term == s.Term && s.Commit > index {
+				if err == nil && term == s.Term && s.Commit > starling.Index(index) {
 					found <- succession{m, elected, seen}
 					cancel()
 				}

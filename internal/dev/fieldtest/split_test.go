@@ -81,8 +81,8 @@ func (n *networked) splits(some []*member) {
 		n.hear(len(n.members)-1, n.members)
 		began := time.Now()
 		n.part(some, rest)
-		write := func() uint64 {
-			var index uint64
+		write := func() starling.Index {
+			var index starling.Index
 			n.eventually(func() error {
 				ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 				defer cancel()
@@ -149,7 +149,7 @@ func (n *networked) hear(others int, members []*member) {
 
 // follow returns an error unless members, all if none are named, have applied what was
 // committed at goal, and know a leader.
-func (n *networked) follow(goal uint64, members ...*member) error {
+func (n *networked) follow(goal starling.Index, members ...*member) error {
 	if members == nil {
 		members = n.members
 	}

@@ -43,7 +43,7 @@ func (p *program) run(ctx context.Context) {
 			p.o.t.Errorf("%s: %v", p.stream().Name, err)
 			return
 		case err != nil:
-			p.begin(p.read(ctx), nil)
+			p.begin(uint64(p.read(ctx)), nil)
 		case ctx.Err() == nil:
 			p.rest(ctx)
 			p.at = p.random.IntN(len(p.o.clients))
@@ -54,7 +54,7 @@ func (p *program) run(ctx context.Context) {
 func (p *program) stream() *told.Stream { return p.streams[len(p.streams)-1] }
 
 // read returns an index to watch on behind, of a read.
-func (p *program) read(ctx context.Context) uint64 {
+func (p *program) read(ctx context.Context) starling.Index {
 	var info starling.Info
 	_ = within(patience, func() error {
 		_, err := starling.NewMap[string, string](p.o.clients[p.at], watchedName).Len(ctx, starling.OwnWrites, starling.WithInfo(&info))
@@ -102,13 +102,13 @@ func (p *program) loop(ctx context.Context) (over bool, err error) {
 				return false, failed
 			}
 			listed := e.Kind == starling.FollowListed
-			if over, on := p.took(ctx, told.Event{Kind: followed[e.Kind], Index: e.Index, Key: e.Key, Value: brief(e.Value), Last: e.Last || listed, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
+			if over, on := p.took(ctx, told.Event{Kind: followed[e.Kind], Index: uint64(e.Index), Key: e.Key, Value: brief(e.Value), Last: e.Last || listed, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
 				return over, nil
 			}
 		}
 		return false, nil
 	}
-	for e, failed := range m.Watch(ctx, starling.WatchOptions{Prefix: []byte(p.prefix), After: p.stream().After, Previous: p.before, Bookmarks: true}) {
+	for e, failed := range m.Watch(ctx, starling.WatchOptions{Prefix: []byte(p.prefix), After: starling.Index(p.stream().After), Previous: p.before, Bookmarks: true}) {
 		if failed != nil {
 			return false, failed
 		}
@@ -116,7 +116,7 @@ func (p *program) loop(ctx context.Context) (over bool, err error) {
 		if e.PreviousKind == starling.PreviousValue {
 			previous.Value = brief(e.Previous)
 		}
-		if over, on := p.took(ctx, told.Event{Kind: watched[e.Kind], Index: e.Index, Key: e.Key, Value: brief(e.Value), Previous: previous, Last: e.Last, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
+		if over, on := p.took(ctx, told.Event{Kind: watched[e.Kind], Index: uint64(e.Index), Key: e.Key, Value: brief(e.Value), Previous: previous, Last: e.Last, Age: e.Age, AgeKnown: e.AgeKnown}); !on {
 			return over, nil
 		}
 	}

@@ -47,6 +47,7 @@ func Rules() []Rule {
 		{"sleep", checkSleep},
 		{"lengths", checkLengths},
 		{"names", checkNames},
+		{"indexes", checkIndexes},
 	}
 }
 

@@ -70,3 +70,32 @@ func exported(scope *types.Scope) map[string]token.Pos {
 	}
 	return out
 }
+
+// indexNames are names, in small letters, of what is an index wherever programs see it.
+var indexNames = map[string]bool{"index": true, "after": true, "applied": true, "commit": true, "checkpoint": true, "version": true, "holds": true, "ends": true, "diverged": true, "refuse": true, "seen": true, "resume": true}
+
+// checkIndexes keeps indexes of one type where programs see them: one that is a plain number
+// has to be converted between two calls, and nothing says what it counts.
+func checkIndexes(r *Report) {
+	for _, dir := range []string{".", "resources"} {
+		p := r.Tree.byDir[dir]
+		if p == nil {
+			continue
+		}
+		r.Tree.check(p)
+		for name, o := range p.info.Defs { // order does not matter: violations are sorted
+			var t types.Type
+			switch o := o.(type) {
+			case *types.Var:
+				t = o.Type()
+			case *types.Func:
+				if results := o.Signature().Results(); results.Len() > 0 {
+					t = results.At(0).Type()
+				}
+			}
+			if t != nil && indexNames[strings.ToLower(name.Name)] && strings.HasSuffix(t.String(), "uint64") {
+				r.add(name.Pos(), "%s is a %s, and an index has the type Index", name.Name, t)
+			}
+		}
+	}
+}

@@ -409,4 +409,20 @@ func (hidden) Shows() {}
 func Delete() {}
 `)},
 	{"names", "another package", one("resources/kvmap/a.go", "package kvmap\n\nfunc Anything() {}\n")},
+	{"indexes", "plain numbers", one("a.go", `package starling
+
+type Index uint64
+
+type Status struct {
+	Applied *uint64 //!
+	Refuse  []uint64 //!
+	Commit  Index
+	Term    uint64
+}
+
+func (Status) Seen() uint64 { return 0 } //!
+
+func AtLeast(index uint64) {} //!
+`)},
+	{"indexes", "another package", one("gossip/a.go", "package gossip\n\nfunc At(index uint64) {}\n")},
 }
