@@ -142,10 +142,10 @@ func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
 	return nil
 }
 
-// list tells all keys, and notes which were read where.
-func (f *follower[K, V]) list(ctx context.Context) error {
+// list tells all keys, and notes which were read where. What was told before is of no use
+// once a page is there, and not before: who keeps a copy has it for as long as nobody answers.
+func (f *follower[K, V]) list(ctx context.Context) (err error) {
 	f.pages, f.listed = nil, false
-	err := f.tell(FollowEvent[K, V]{Kind: FollowReset}, nil)
 	p := kvmap.Prefix(f.prefix)
 	request := kvmap.ScanRequest{From: p.From, To: p.To, Limit: kvmap.PageItemsDefault}
 	for err == nil {
@@ -154,6 +154,9 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 		page, failed := kvmap.Scan.Do(ctx, caller, name, request, append(f.opts, WithInfo(&info))...)
 		if failed != nil {
 			return failed
+		}
+		if len(f.pages) == 0 {
+			err = f.tell(FollowEvent[K, V]{Kind: FollowReset}, nil)
 		}
 		if n := len(f.pages); n > 0 && f.pages[n-1].index == info.Index {
 			f.pages[n-1].next = page.Next

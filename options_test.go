@@ -75,10 +75,9 @@ func TestConflictingLevelsAreRefused(t *testing.T) {
 			t.Errorf("Scan: got %v, want ErrInvalid", err)
 		}
 	}
-	var last error
-	for _, last = range m.Follow(ctx, starling.FollowOptions{}, opts...) {
-	}
-	if !errors.Is(last, starling.ErrInvalid) {
-		t.Errorf("Follow: got %v, want ErrInvalid", last)
+	for e, err := range m.Follow(ctx, starling.FollowOptions{}, opts...) {
+		if !errors.Is(err, starling.ErrInvalid) {
+			t.Errorf("Follow: got %v, %v, want ErrInvalid", e, err)
+		}
 	}
 }
