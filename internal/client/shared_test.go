@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -283,6 +284,53 @@ func TestAWatchThatJoinsBeginsWhereItsClientIs(t *testing.T) {
 		tells(t, after, "after")
 		if got := len(s.streams); got != 2 {
 			t.Errorf("%d streams, want 2", got)
+		}
+	})
+}
+
+// shortLived loses the member of each watch, as often as it should, before that has begun, for a reason.
+type shortLived struct {
+	*server
+	often int
+	why   error
+}
+
+func (l *shortLived) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	stream, err := l.server.Watch(ctx, w)
+	if l.often--; l.often >= 0 {
+		stream.(*fakeStream).fail(l.why)
+	}
+	return stream, err
+}
+
+// A watch from now on whose member is lost while it is opened is opened at another; what it has asked for may end
+// it, and so may its context.
+func TestAWatchWhoseMemberIsLostWhileItOpensIsOpenedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &shortLived{newServer(t), 3, errBroken}, Config{})
+		w, err := c.Watch(t.Context(), watching(0))
+		if err != nil {
+			t.Fatalf("got %v, want a watch at the fourth member", err)
+		}
+		defer w.Close()
+		mustCommand(t, c, "news")
+		tells(t, w, "news")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &shortLived{newServer(t), 1, protocol.ErrWrongType}, Config{})
+		if _, err := c.Watch(t.Context(), watching(0)); !errors.Is(err, protocol.ErrWrongType) {
+			t.Errorf("got %v, want %v", err, protocol.ErrWrongType)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &shortLived{newServer(t), 1 << 20, errBroken}, Config{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := c.Watch(ctx, watching(0)); err == nil {
+			t.Error("got a watch of nobody")
+		}
+		if n := c.watches.Load(); n != 0 {
+			t.Errorf("%d watches are counted, want none", n)
 		}
 	})
 }
