@@ -254,6 +254,24 @@ func TestWithheldFramesAreFoundElsewhere(t *testing.T) {
 	}
 }
 
+// What is lost on the way makes nobody one that withholds.
+func TestLossesAreNotWithholding(t *testing.T) {
+	for _, loss := range []float64{0.05, 0.2, 0.3} {
+		for seed := range uint64(4) {
+			n := newNetwork(t, options{seed: seed, actives: 3, passives: 20, delay: 500 * time.Microsecond, loss: loss})
+			for n.now < 20*time.Second {
+				n.write(2, 200)
+				n.run(n.now + 10*ms)
+			}
+			for i, d := range n.nodes {
+				if texts := d.said(protocol.EventWithheld); len(texts) > 0 {
+					t.Errorf("loss %v, seed %d: member %d says %d times that others withhold entries", loss, seed, i, len(texts))
+				}
+			}
+		}
+	}
+}
+
 // replaying makes a member repeat old frames and old answers about freshness:
 // as they were, and as answers to the questions of today.
 func replaying(n *network) {

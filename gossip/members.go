@@ -23,6 +23,7 @@ type member struct {
 
 	rtt      time.Duration // smoothed; 0: not measured
 	silences int           // pulls in a row that it left unanswered
+	accused  bool          // that was said of it
 	// skipUntil and avoidUntil keep pulls away: it was silent or busy, or it
 	// was the origin of frames that do not fit. Until distrustUntil it is known
 	// for something that nobody has signed.
@@ -198,6 +199,9 @@ func (ms *members) learnHolders(from protocol.MemberID, f *protocol.Frame) {
 		m.likely = max(m.likely, r.First-1)
 	}
 }
+
+// answered takes note that a member gives what it is asked for.
+func (m *member) answered() { m.silences, m.accused = 0, false }
 
 // bucket is a token bucket. The zero value is full.
 type bucket struct {

@@ -38,6 +38,11 @@ const (
 	// one after the other, before an active is. One that does not is not guessed
 	// again for guessPause.
 	guessesMax, guessPause = 3, 50 * time.Millisecond
+	// The share of pulls that are left unanswered, in parts of allPulls, is smoothed over lostOver.
+	allPulls, lostOver = 1 << 16, 32
+	// byChance is how many times silences in a row must be less likely than once, if they are
+	// losses, for a member to be named.
+	byChance = 1_000_000
 	// busyMax bounds how long a BUSY is obeyed.
 	busyMax = 5 * time.Second
 )
@@ -57,6 +62,7 @@ type pulling struct {
 	at          protocol.Instant // when to pull; never if nothing is missing
 	out         []pull
 	failed      int // pulls in a row that were not answered
+	lost        int // of allPulls, of all members, smoothed, those that were not answered
 	fromActives int // pulls from actives since a passive gave what it was asked for
 	guesses     int // in a row that came to nothing
 	entry       int // bytes of an entry, smoothed over what was pulled; 0: none was
@@ -390,7 +396,7 @@ func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, f *protoc
 	p.failed, p.guesses = 0, 0
 	m := p.members.get(from)
 	if m != nil {
-		m.silences = 0
+		m.answered()
 	}
 	i := p.find(from)
 	if i < 0 {
@@ -424,6 +430,7 @@ func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, f *protoc
 		m.skipUntil = max(m.skipUntil, now.Add(p.cfg.Have)) // the rest from others, if there are any
 	}
 	p.out = slices.Delete(p.out, i, i+1)
+	p.lost -= p.lost / lostOver
 	p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
 	p.pull(now)
 }
@@ -454,30 +461,6 @@ func (p *pulling) expirePulls(now protocol.Instant) {
 	}
 	if expired {
 		p.at = min(p.at, now)
-	}
-}
-
-// silent takes note of a pull that a member has left unanswered.
-func (p *pulling) silent(now protocol.Instant, m *member, x *pull) {
-	m.silences = min(max(m.silences+1, 0), 8)
-	if m.silences > 0 {
-		m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
-		p.failed = min(p.failed+1, 32)
-	}
-	switch {
-	case x.small:
-		m.small.grow(false)
-	case !m.small.on:
-		m.small = smallness{on: true, bytes: smallBytesMin, tryAt: now}
-	}
-	p.withheld(m, x.ranges[0].First)
-}
-
-// withheld says that a member leaves pulls unanswered, when it has done so too
-// often in a row. Others are asked meanwhile, and it is asked ever less often.
-func (p *pulling) withheld(m *member, first protocol.Index) {
-	if m.silences == silencesMax+1 {
-		p.outbox.event(protocol.EventWithheld, m.id, first, "this member says that it holds entries, and does not give them: others are asked")
 	}
 }
 

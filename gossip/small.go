@@ -181,7 +181,7 @@ func (p *pulling) part(now protocol.Instant, m *protocol.FramePart, from protoco
 	if x.held.add(protocol.Range{First: protocol.Index(m.From) + 1, Last: protocol.Index(end)}) {
 		p.failed, p.guesses = 0, 0
 		if sender != nil && now >= sender.avoidUntil {
-			sender.silences = 0
+			sender.answered()
 		}
 	}
 	gaps := len(x.held.list) - 1

@@ -29,6 +29,12 @@ func tails() []Mutation {
 			New: "			c.links.untold = nil\n",
 		},
 		{
+			Name: "losses-are-withholding", Breaks: "where a fifth of all packets is lost honest members are named as ones that withhold entries",
+			File: "gossip/silence.go", Tests: gossip,
+			Old: "m.silences > silencesMax && chance == 0 && !m.accused",
+			New: "m.silences > silencesMax && !m.accused",
+		},
+		{
 			Name: "streams-not-waited-for", Breaks: "what is on its way on a stream is pulled meanwhile, and comes three times",
 			File: "gossip/pull.go", Tests: gossip,
 			Old: "		d = max(d, p.late.wait())\n",
