@@ -122,34 +122,17 @@ func (c *Client) join(ctx context.Context, w *protocol.Watch) (resources.WatchSt
 // first opens a stream for the first that reads it.
 func (c *Client) first(ctx context.Context, s *shared, w *protocol.Watch) (resources.WatchStream, error) {
 	defer close(s.opened)
-	source, begins, err := c.begin(ctx, w)
+	source, err := c.begin(ctx, w)
 	if err != nil {
 		s.err = err
 		c.shared.forget(s)
 		return nil, err
 	}
-	r := &sharedReader{client: c, watch: *w, of: s, from: begins.Index, begins: &begins, at: s.last, done: make(chan struct{})}
+	begins := source.begins
+	source.begins = nil
+	r := &sharedReader{client: c, watch: *w, of: s, from: begins.Index, begins: begins, at: s.last, done: make(chan struct{})}
 	s.readers[r], s.index, s.read, s.source = struct{}{}, begins.Index, time.Now(), source
 	return r, nil
-}
-
-// begin opens a stream, and waits until it has begun: "now" is any moment up to then, so one whose
-// member is lost before begins at another.
-func (c *Client) begin(ctx context.Context, w *protocol.Watch) (*stream, protocol.Changes, error) {
-	for pause := c.pause(); ; {
-		source, err := c.openStream(ctx, w)
-		if err != nil {
-			return nil, protocol.Changes{}, err
-		}
-		begins, err := source.Next(ctx)
-		if err == nil {
-			return source, begins, nil
-		}
-		source.Close()
-		if ctx.Err() != nil || !attempt.MayGoOn(err) || c.wait(ctx, pause.Next(nil)) != nil {
-			return nil, protocol.Changes{}, err
-		}
-	}
 }
 
 // another has one more read a stream; nil: it has ended, or nobody reads it.

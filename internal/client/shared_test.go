@@ -306,33 +306,37 @@ func (l *shortLived) Watch(ctx context.Context, w *protocol.Watch) (resources.Wa
 // A watch from now on whose member is lost while it is opened is opened at another; what it has asked for may end
 // it, and so may its context.
 func TestAWatchWhoseMemberIsLostWhileItOpensIsOpenedElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, &shortLived{newServer(t), 3, errBroken}, Config{})
-		w, err := c.Watch(t.Context(), watching(0))
-		if err != nil {
-			t.Fatalf("got %v, want a watch at the fourth member", err)
-		}
-		defer w.Close()
-		mustCommand(t, c, "news")
-		tells(t, w, "news")
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, &shortLived{newServer(t), 1, protocol.ErrWrongType}, Config{})
-		if _, err := c.Watch(t.Context(), watching(0)); !errors.Is(err, protocol.ErrWrongType) {
-			t.Errorf("got %v, want %v", err, protocol.ErrWrongType)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, &shortLived{newServer(t), 1 << 20, errBroken}, Config{})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if _, err := c.Watch(ctx, watching(0)); err == nil {
-			t.Error("got a watch of nobody")
-		}
-		if n := c.watches.Load(); n != 0 {
-			t.Errorf("%d watches are counted, want none", n)
-		}
-	})
+	latest := watching(0)
+	latest.Latest = true
+	for what, watch := range map[string]protocol.Watch{"all": watching(0), "the newest of each key": latest} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, &shortLived{newServer(t), 3, errBroken}, Config{})
+			w, err := c.Watch(t.Context(), watch)
+			if err != nil {
+				t.Fatalf("%s: got %v, want a watch at the fourth member", what, err)
+			}
+			defer w.Close()
+			mustCommand(t, c, "news")
+			tells(t, w, "news")
+		})
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, &shortLived{newServer(t), 1, protocol.ErrWrongType}, Config{})
+			if _, err := c.Watch(t.Context(), watch); !errors.Is(err, protocol.ErrWrongType) {
+				t.Errorf("%s: got %v, want %v", what, err, protocol.ErrWrongType)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, &shortLived{newServer(t), 1 << 20, errBroken}, Config{})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := c.Watch(ctx, watch); err == nil {
+				t.Errorf("%s: got a watch of nobody", what)
+			}
+			if n := c.watches.Load(); n != 0 {
+				t.Errorf("%s: %d watches are counted, want none", what, n)
+			}
+		})
+	}
 }
 
 func codeOf(err error) protocol.Code { code, _ := protocol.CodeOf(err); return code }

@@ -14,9 +14,7 @@ import (
 // Watch returns a stream of the changes that w asks for; ctx bounds its
 // opening only. When the member that serves it is lost, the stream goes on at
 // another, from the last index that it has seen: without gaps or duplicates.
-// It ends with protocol.ErrCompacted if no member has the changes any more,
-// and with the connection's error if it has seen nothing yet and began at
-// "now", a place that only the lost member knew.
+// It ends with protocol.ErrCompacted if no member has the changes any more.
 //
 // "Now" is not before what the client has seen: a member that is behind tells
 // no changes that the client knows already, its own least of all.
@@ -33,10 +31,14 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 	if err := tooLate(ctx); err != nil {
 		return nil, err
 	}
-	if w.From == 0 && !w.Latest {
+	open := c.openStream
+	switch {
+	case w.From == 0 && !w.Latest:
 		return c.join(ctx, &w)
+	case w.From == 0:
+		open = c.begin
 	}
-	s, err := c.openStream(ctx, &w)
+	s, err := open(ctx, &w)
 	if err != nil {
 		return nil, err // not a stream that is nil
 	}
@@ -77,6 +79,29 @@ func (c *Client) openStream(ctx context.Context, w *protocol.Watch) (*stream, er
 	return s, nil
 }
 
+// begin opens a stream, and waits until it has begun: "now" is any moment up to then, so one whose
+// member is lost before begins at another.
+func (c *Client) begin(ctx context.Context, w *protocol.Watch) (*stream, error) {
+	for pause := c.pause(); ; {
+		source, err := c.openStream(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		begins, err := source.Next(ctx)
+		if err == nil {
+			source.begins = &begins
+			return source, nil
+		}
+		source.Close()
+		if ctx.Err() != nil || !attempt.MayGoOn(err) {
+			return nil, err
+		}
+		if c.wait(ctx, pause.Next(nil)) != nil {
+			return nil, attempt.GaveUp(ctx.Err(), err)
+		}
+	}
+}
+
 // ager is a stream whose source says how old its state is. The Index of the result is one that this
 // state has come to.
 type ager interface{ StateAge() protocol.Result }
@@ -90,7 +115,8 @@ type stream struct {
 	watch *attempt.Watch
 	// opening hears what has come of that attempt; nil: none is under way.
 	opening chan error
-	lost    error // why there is one
+	lost    error             // why there is one
+	begins  *protocol.Changes // what it has begun with, and not told yet
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -103,6 +129,10 @@ type stream struct {
 // Next waits for the changes of one entry. About once a second at least it returns, with changes or
 // without, however long no member can be reached.
 func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
+	if b := s.begins; b != nil {
+		s.begins = nil
+		return *b, nil
+	}
 	for {
 		inner, err := s.current(ctx)
 		if err != nil {

@@ -173,9 +173,9 @@ func behindWatches() []Mutation {
 	return []Mutation{
 		{
 			Name: "lost-while-it-opens", Breaks: "a watch from now on fails because a member is lost while it is opened",
-			File: "internal/client/shared.go", Tests: []string{"./internal/client"},
-			Old: "if ctx.Err() != nil || !attempt.MayGoOn(err) || c.wait(",
-			New: "if attempt.MayGoOn(err) || c.wait(",
+			File: "internal/client/watch.go", Tests: []string{"./internal/client"},
+			Old: "if ctx.Err() != nil || !attempt.MayGoOn(err) {",
+			New: "if ctx.Err() != nil || err != nil {",
 		},
 		{
 			Name: "gap-is-no-end", Breaks: "a watch that has read the file of changes to its end goes on behind a gap",
